@@ -1,0 +1,95 @@
+import js from '@eslint/js';
+import { defineConfig, globalIgnores } from 'eslint/config';
+import tseslint from 'typescript-eslint';
+
+/**
+ * The layers, from the outside in: main -> cli -> commands -> domain -> sql -> pg.
+ * Each folder may import what stands in its list (and itself); everything else is refused.
+ */
+const shared = ['errors', 'config', 'output', 'process'];
+const layers = {
+  pg: ['errors'],
+  sql: ['pg', 'errors'],
+  config: ['errors'],
+  output: ['errors'],
+  process: ['errors'],
+  state: ['sql', 'pg', ...shared],
+  plan: ['sql', 'pg', ...shared],
+  partition: ['plan', 'state', 'sql', 'pg', ...shared],
+  commands: ['partition', 'plan', 'state', 'sql', 'pg', ...shared],
+};
+const folders = Object.keys(layers);
+
+/** Packages that one place alone may import, so that they can be replaced and stay out of the start. */
+const ownedPackages = {
+  pg: ['src/pg/'],
+  'pg-cursor': ['src/pg/'],
+  execa: ['src/process/'],
+  pino: ['src/output/log.ts'],
+  commander: ['src/commands/', 'src/cli.ts', 'src/main.ts'],
+  yaml: ['src/config/', 'src/partition/propose.ts'],
+  'zod/mini': ['src/config/'],
+  zod: ['src/config/'],
+  luxon: ['src/partition/zone.ts'],
+};
+
+function forbiddenPackages(place) {
+  return Object.entries(ownedPackages)
+    .filter(([, owners]) => !owners.some((owner) => place.startsWith(owner) || owner.startsWith(place)))
+    .map(([name]) => ({ name, message: `${name} is imported from ${ownedPackages[name].join(', ')} only.` }));
+}
+
+const layerRules = folders.map((folder) => ({
+  files: [`src/${folder}/**/*.ts`],
+  rules: {
+    'no-restricted-imports': [
+      'error',
+      {
+        paths: forbiddenPackages(`src/${folder}/`),
+        patterns: [
+          ...folders
+            .filter((other) => other !== folder && !layers[folder].includes(other))
+            .map((other) => ({
+              regex: `^(\\.\\./)+${other}/`,
+              message: `src/${folder} may import ${layers[folder].join(', ')}; imports go one way.`,
+            })),
+          { regex: '^(\\.\\./)+(main|cli)\\.ts$', message: 'Nothing imports the process edge.' },
+        ],
+      },
+    ],
+    'no-restricted-globals': folder === 'commands' ? 'off' : ['error', 'process', 'console'],
+    'no-console': 'error',
+  },
+}));
+
+export default defineConfig(
+  globalIgnores(['dist', 'coverage']),
+  js.configs.recommended,
+  {
+    files: ['**/*.ts'],
+    extends: [tseslint.configs.strictTypeChecked],
+    languageOptions: { parserOptions: { projectService: true } },
+    rules: {
+      '@typescript-eslint/restrict-template-expressions': ['error', { allowNumber: true, allowBoolean: true }],
+      '@typescript-eslint/no-unnecessary-condition': 'off',
+      '@typescript-eslint/no-confusing-void-expression': ['error', { ignoreArrowShorthand: true }],
+      '@typescript-eslint/consistent-type-imports': 'error',
+      eqeqeq: 'error',
+    },
+  },
+  {
+    files: ['**/*.js', '**/*.mjs'],
+    languageOptions: {
+      globals: { process: 'readonly', console: 'readonly', setTimeout: 'readonly', clearTimeout: 'readonly', URL: 'readonly', Buffer: 'readonly' },
+    },
+  },
+  ...layerRules,
+  {
+    files: ['src/output/**/*.ts', 'src/process/**/*.ts', 'src/config/environment.ts'],
+    rules: { 'no-restricted-globals': 'off' },
+  },
+  {
+    files: ['test/**/*.ts', 'bench/**/*.ts'],
+    rules: { '@typescript-eslint/no-non-null-assertion': 'off' },
+  },
+);

@@ -1,0 +1,54 @@
+// Bundles src/main.ts into dist/: ES modules with code splitting, so that a command loads only what it uses.
+import { build } from 'esbuild';
+import { readFile, rm, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = join(dirname(fileURLToPath(import.meta.url)), '..');
+const { version } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8'));
+
+await rm(join(root, 'dist'), { recursive: true, force: true });
+const result = await build({
+  absWorkingDir: root,
+  entryPoints: ['src/main.ts'],
+  outdir: 'dist',
+  bundle: true,
+  splitting: true,
+  format: 'esm',
+  platform: 'node',
+  target: 'node20',
+  minifySyntax: true,
+  minifyWhitespace: true,
+  keepNames: false,
+  metafile: true,
+  sourcemap: 'linked',
+  sourcesContent: false,
+  legalComments: 'none',
+  external: ['pg-native'],
+  define: { __DBOPS_VERSION__: JSON.stringify(version) },
+  // CommonJS packages inside an ES module bundle call require for Node's own modules.
+  banner: { js: "import{createRequire as __cr}from'node:module';const require=__cr(import.meta.url);" },
+});
+await writeFile(join(root, 'dist', 'meta.json'), JSON.stringify(result.metafile));
+await writeNotices(Object.keys(result.metafile.inputs));
+
+/** The licences of the bundled packages require that their notices travel with the bundle. */
+async function writeNotices(inputs) {
+  const names = new Set();
+  for (const input of inputs) {
+    const match = /node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(input);
+    if (match) names.add(match[1]);
+  }
+  const parts = [];
+  for (const name of [...names].sort()) {
+    const folder = join(root, 'node_modules', name);
+    const manifest = JSON.parse(await readFile(join(folder, 'package.json'), 'utf8'));
+    let text = '';
+    for (const file of ['LICENSE', 'LICENSE.md', 'license', 'LICENCE', 'LICENSE.txt', 'License']) {
+      text = await readFile(join(folder, file), 'utf8').catch(() => '');
+      if (text) break;
+    }
+    parts.push(`${name} ${manifest.version} (${manifest.license})\n\n${text.trim()}\n`);
+  }
+  await writeFile(join(root, 'dist', 'THIRD-PARTY-NOTICES.txt'), parts.join(`\n${'-'.repeat(72)}\n\n`));
+}
