@@ -105,10 +105,9 @@ export function spawnProgram(command: string[], options: Omit<CliOptions, 'input
   return follow(start(command, options), options.timeoutMs);
 }
 
-/** Whether `script` of util-linux is here: its namesake on other systems takes other arguments. */
+/** Whether `script` of util-linux works here: its namesakes take other arguments, and containers may lack ptys. */
 export function hasTerminal(): boolean {
-  const { status, stdout } = spawnSync('script', ['--version'], { encoding: 'utf8' });
-  return status === 0 && stdout.includes('util-linux');
+  return spawnSync('script', ['-qec', 'true', '/dev/null'], { stdio: 'ignore' }).status === 0;
 }
 
 /** As dbopsInTerminal, for any program. */
