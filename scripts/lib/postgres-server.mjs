@@ -11,7 +11,6 @@ import { describeBinaries, othersCanEnter } from './postgres-binaries.mjs';
 
 export {
   SUPPORTED_MAJORS,
-  clientTool,
   embeddedBinaries,
   embeddedVersion,
   findSystemBinaries,
