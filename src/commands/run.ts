@@ -1,0 +1,248 @@
+import { readEnvironment } from '../config/environment.ts';
+import { loadSettings, type Settings } from '../config/settings.ts';
+import { afterChanges, DbopsError } from '../errors.ts';
+import { confirm } from '../output/confirm.ts';
+import { resultDocument, toJson } from '../output/json.ts';
+import { createLog, writeStderr, type Log } from '../output/log.ts';
+import { writeStdout } from '../output/stdout.ts';
+import { paint } from '../output/style.ts';
+import { connect, type Db } from '../pg/connection.ts';
+import { renderScript } from '../plan/render.ts';
+import { refuseUnfitServer } from '../partition/server.ts';
+import { History, type Outcome } from '../state/history.ts';
+import { version } from '../version.ts';
+import type { CommandContext, CommandDefinition, GlobalOptions, Result, SharedOptions } from './command.ts';
+import { durationOption } from './options.ts';
+
+/** A command with what was typed for it. */
+export interface Invocation {
+  /** "partition ensure". */
+  name: string;
+  definition: CommandDefinition;
+  args: string[];
+  options: SharedOptions;
+  signal: AbortSignal;
+}
+
+/**
+ * The one runner: settings, log, session, history, output and exit code of every command. Returns the exit code.
+ */
+export async function runCommand(invocation: Invocation): Promise<number> {
+  const { options, name, definition, signal } = invocation;
+  const env = readEnvironment();
+  let settings: Settings;
+  try {
+    settings = await loadSettings(options, process.cwd(), env);
+  } catch (error) {
+    return reportError(error, options, options.logFormat === 'json' || env['DBOPS_LOG_FORMAT'] === 'json');
+  }
+  const log = createLog({
+    format: settings.logFormat === 'json' ? 'json' : 'text',
+    level: options.verbose === true ? 'debug' : options.quiet === true ? 'warn' : 'info',
+  });
+  const applied = { changes: 0 };
+  const session = new LazySession(settings, name, signal, options.verbose === true ? log : undefined);
+  let history = newHistory(settings, name, null, log);
+  const context: CommandContext<object> = {
+    args: invocation.args,
+    options,
+    settings,
+    env,
+    cwd: process.cwd(),
+    log,
+    signal,
+    history,
+    applied,
+    connect: () => session.open(),
+    now: (db) => clock(db, env['DBOPS_TEST_NOW'], log),
+    job: async (target) => {
+      const db = await session.open();
+      if (definition.changes && options.dryRun !== true) await refuseUnfitServer(db);
+      history = newHistory(settings, name, target, log);
+      return {
+        db,
+        settings,
+        log,
+        signal,
+        now: clock(db, env['DBOPS_TEST_NOW'], log),
+        history,
+        applied,
+        waitMs: durationOption('--wait', options.wait),
+        consent: (changes, question) =>
+          confirm(renderScript(changes, question), question, { yes: options.yes === true, signal }),
+      };
+    },
+    dryRun: (changes, title, warnings = []) => ({
+      data: { dryRun: true, changes },
+      text: renderScript(changes, title),
+      warnings,
+    }),
+  };
+  try {
+    const result = await definition.run(context);
+    if (definition.changes && options.dryRun !== true) {
+      const outcome: Outcome =
+        (result.exitCode ?? 0) !== 0 ? 'partly done' : applied.changes > 0 ? 'done' : 'nothing to do';
+      if (session.isOpen) await history.finish(await session.open(), outcome, null, applied.changes);
+    }
+    await session.close();
+    return await printResult(name, result, options, log);
+  } catch (error) {
+    const shown =
+      applied.changes > 0 && error instanceof DbopsError
+        ? afterChanges(error, doneText(applied.changes))
+        : error;
+    await recordFailure(session, history, shown, applied.changes);
+    await session.close();
+    return reportError(shown, options, settings.logFormat === 'json');
+  }
+}
+
+function doneText(changes: number): string {
+  return `${String(changes)} ${changes === 1 ? 'change was' : 'changes were'} made before`;
+}
+
+function newHistory(settings: Settings, command: string, target: string | null, log: Log): History {
+  return new History({ schema: settings.stateSchema, command, target, version, log });
+}
+
+/** A run that had begun to change something leaves a row that tells how it ended; one that was refused leaves none. */
+async function recordFailure(
+  session: LazySession,
+  history: History,
+  error: unknown,
+  changes: number,
+): Promise<void> {
+  if (!session.isOpen || history.runId === undefined) return;
+  const message = error instanceof Error ? error.message : String(error);
+  const code = error instanceof DbopsError ? error.code : undefined;
+  const outcome: Outcome =
+    code === 'interrupted' || code === 'terminated' ? 'interrupted' : changes > 0 ? 'partly done' : 'failed';
+  try {
+    await history.finish(await session.openFresh(), outcome, message, changes);
+  } catch {
+    // The session is lost or was interrupted; the next run marks the row.
+  }
+}
+
+/** Opens the session when it is first needed, and closes it once. */
+class LazySession {
+  readonly #settings: Settings;
+  readonly #name: string;
+  readonly #signal: AbortSignal;
+  readonly #log: Log | undefined;
+  #db: Promise<Db> | undefined;
+
+  constructor(settings: Settings, name: string, signal: AbortSignal, log: Log | undefined) {
+    this.#settings = settings;
+    this.#name = name;
+    this.#signal = signal;
+    this.#log = log;
+  }
+
+  get isOpen(): boolean {
+    return this.#db !== undefined;
+  }
+
+  open(): Promise<Db> {
+    this.#db ??= this.#connect(this.#signal);
+    return this.#db;
+  }
+
+  /** A session that answers even after the run was interrupted. */
+  async openFresh(): Promise<Db> {
+    if (!this.#signal.aborted) return await this.open();
+    await this.close();
+    this.#db = this.#connect(undefined);
+    return await this.#db;
+  }
+
+  #connect(signal: AbortSignal | undefined): Promise<Db> {
+    const log = this.#log;
+    return connect(
+      { ...this.#settings.connection, applicationName: `dbops ${this.#name}` },
+      {
+        signal,
+        ...(log === undefined
+          ? {}
+          : {
+              onStatement: (text: string, milliseconds: number, failed: boolean) => {
+                const shown = text.replaceAll(/\s+/g, ' ').trim();
+                log.debug(
+                  { event: 'statement', milliseconds, failed },
+                  `${milliseconds.toFixed(1)} ms${failed ? ' (failed)' : ''}: ${shown}`,
+                );
+              },
+            }),
+      },
+    );
+  }
+
+  async close(): Promise<void> {
+    const opening = this.#db;
+    this.#db = undefined;
+    const db = await opening?.catch(() => undefined);
+    await db?.close();
+  }
+}
+
+let clockWarned = false;
+
+function clock(db: Db, testNow: string | undefined, log: Log): Date {
+  if (testNow === undefined || testNow === '') return db.server.now;
+  const now = new Date(testNow);
+  if (Number.isNaN(now.getTime())) {
+    throw new DbopsError('usage', `DBOPS_TEST_NOW is no time: "${testNow}"`, {
+      hint: 'Write it as 2026-11-21T00:00:00Z.',
+    });
+  }
+  if (!clockWarned)
+    log.warn(
+      { event: 'test_clock', now: now.toISOString() },
+      `the clock is set to ${now.toISOString()} by DBOPS_TEST_NOW`,
+    );
+  clockWarned = true;
+  return now;
+}
+
+async function printResult(name: string, result: Result, options: GlobalOptions, log: Log): Promise<number> {
+  const warnings = result.warnings ?? [];
+  if (options.json === true) {
+    await writeStdout(resultDocument(name, result.data, warnings));
+  } else {
+    for (const warning of warnings) log.warn({ event: 'warning' }, warning);
+    await writeStdout(result.text === '' || result.text.endsWith('\n') ? result.text : `${result.text}\n`);
+  }
+  return result.exitCode ?? 0;
+}
+
+/** Says on stderr what went wrong, and returns the exit code. Passwords were never in it. */
+export function reportError(error: unknown, options: GlobalOptions, jsonLog: boolean): number {
+  if (!(error instanceof DbopsError)) return reportBug(error, options);
+  const { code, message, hint, detail, exitCode } = error;
+  if (options.json === true || jsonLog) {
+    writeStderr(`${toJson({ error: { code, message, hint, detail, exitCode } }, 0)}\n`);
+    return exitCode;
+  }
+  const lines = [`${paint('red', 'dbops: ', 2)}${message}`];
+  if (detail !== undefined && detail !== '') lines.push(...detail.split('\n').map((line) => `  ${line}`));
+  if (hint !== undefined) lines.push(`${paint('cyan', 'hint: ', 2)}${hint}`);
+  if (options.verbose === true) lines.push(stackOf(error.cause ?? error));
+  writeStderr(`${lines.join('\n')}\n`);
+  return exitCode;
+}
+
+function reportBug(error: unknown, options: GlobalOptions): number {
+  const message = error instanceof Error ? error.message : String(error);
+  if (options.json === true) {
+    writeStderr(`${toJson({ error: { code: 'bug', message, exitCode: 1 } }, 0)}\n`);
+    return 1;
+  }
+  const more = options.verbose === true ? stackOf(error) : 'Run it again with -v and report what it prints.';
+  writeStderr(`dbops: this is a bug in dbops ${version}: ${message}\n${more}\n`);
+  return 1;
+}
+
+function stackOf(error: unknown): string {
+  return error instanceof Error ? (error.stack ?? error.message) : String(error);
+}

@@ -1,0 +1,132 @@
+import * as z from 'zod/mini';
+import { durationPattern, parseDuration, type Duration } from './duration.ts';
+
+/**
+ * The configuration file. Every object is strict: an unknown key is an error with the nearest known name. Descriptions
+ * go into the JSON Schema that `dbops config schema` prints.
+ */
+const duration = z
+  .pipe(
+    z
+      .string()
+      .check(
+        z.regex(new RegExp(durationPattern, 'i'), 'write a duration such as "90 days", "2 years" or "30s"'),
+      ),
+    z.transform((text): Duration => parseDuration(text) ?? { months: 0, seconds: 0 }),
+  )
+  .check(z.describe('A duration: "90 days", "6 months", "2 years", "30s".'));
+
+const name = z.string().check(z.minLength(1, 'must not be empty'));
+const timezone = z
+  .string()
+  .check(
+    z.refine(isTimeZone, 'is not a time zone name; write it as Asia/Seoul, Europe/Berlin or UTC'),
+    z.describe('IANA time zone in which periods begin, e.g. Asia/Seoul.'),
+  );
+const premake = z
+  .number()
+  .check(
+    z.int('must be a whole number'),
+    z.minimum(0),
+    z.maximum(1000),
+    z.describe('Periods to have ready after the current one.'),
+  );
+
+export const intervalUnits = ['hour', 'day', 'week', 'month', 'quarter', 'year'] as const;
+const interval = z
+  .union([z.enum(intervalUnits), z.int().check(z.positive('must be greater than 0'))], {
+    error: 'must be hour, day, week, month, quarter, year, or a number of ids',
+  })
+  .check(
+    z.describe('Period of one partition: hour, day, week (ISO), month, quarter, year, or a number of ids.'),
+  );
+
+const retention = z.strictObject({
+  hot: z
+    .union([duration, z.int().check(z.positive('must be greater than 0'))], {
+      error: 'must be a duration such as "90 days" or, for id ranges, a number of ids',
+    })
+    .check(z.describe('How long a partition stays attached, counted from its upper bound.')),
+  cold: z.optional(duration).check(z.describe('Total age until which the archived copy is kept.')),
+  then: z.optional(z.literal('delete')).check(z.describe('Delete without an archive, said explicitly.')),
+});
+
+const partition = z.strictObject({
+  table: name.check(z.describe('schema.table; mixed case is written as it is, without quotes.')),
+  key: name.check(z.describe('The column of the partition key.')),
+  interval,
+  epoch: z
+    .optional(z.enum(['seconds', 'milliseconds']))
+    .check(z.describe('For a bigint key with a calendar interval: what the numbers count since 1970.')),
+  timezone: z.optional(timezone),
+  premake: z.optional(premake),
+  naming: z
+    .optional(name)
+    .check(z.describe('Names of new partitions: {table} {yyyy} {mm} {dd} {hh} {q} {iyyy} {iw} {from}.')),
+  retention: z.optional(retention),
+  quarantine: z.optional(duration).check(z.describe('Time between detach and drop.')),
+  storageParameters: z
+    .optional(z.record(z.string(), z.union([z.string(), z.number(), z.boolean()])))
+    .check(z.describe('Storage parameters of new partitions, e.g. autovacuum_vacuum_scale_factor.')),
+});
+
+const connection = z.strictObject({
+  url: z
+    .optional(name)
+    .check(z.describe('postgresql://user@host:port/database; the environment is a better place for it.')),
+  host: z.optional(name),
+  port: z.optional(z.int().check(z.minimum(1), z.maximum(65_535))),
+  database: z.optional(name),
+  user: z.optional(name),
+  passwordFile: z.optional(name).check(z.describe('A file whose first line is the password.')),
+  sslmode: z.optional(z.enum(['disable', 'allow', 'prefer', 'require', 'verify-ca', 'verify-full'])),
+  sslrootcert: z.optional(name),
+  connectTimeout: z.optional(duration),
+});
+
+export const fileSchema = z.strictObject({
+  connection: z.optional(connection),
+  state: z.optional(z.strictObject({ schema: z.optional(name) })),
+  log: z.optional(z.strictObject({ format: z.optional(z.enum(['text', 'json'])) })),
+  locking: z.optional(
+    z.strictObject({
+      timeout: z.optional(duration).check(z.describe('How long one lock is waited for; default 100 ms.')),
+      deadline: z.optional(duration).check(z.describe('How long one change is tried again; default 2 min.')),
+    }),
+  ),
+  checks: z.optional(
+    z.strictObject({
+      ensureEvery: z
+        .optional(duration)
+        .check(z.describe('How often "partition ensure" is expected to run; default 1 day.')),
+    }),
+  ),
+  defaults: z.optional(
+    z.strictObject({
+      timezone: z.optional(timezone),
+      premake: z.optional(premake),
+      quarantine: z.optional(duration),
+    }),
+  ),
+  partitions: z.optional(z.array(partition)),
+});
+
+/** What a file says, checked but not yet completed with defaults. */
+export type FileSettings = z.infer<typeof fileSchema>;
+export type FilePartition = z.infer<typeof partition>;
+export type IntervalUnit = (typeof intervalUnits)[number];
+
+/** The JSON Schema of the file, for editors. */
+export function jsonSchema(): Record<string, unknown> {
+  const schema = z.toJSONSchema(fileSchema, { io: 'input' });
+  return { title: 'dbops.yaml', ...schema };
+}
+
+function isTimeZone(text: string): boolean {
+  try {
+    new Intl.DateTimeFormat('en', { timeZone: text });
+    return true;
+  } catch {
+    return false;
+  }
+}

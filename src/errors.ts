@@ -1,0 +1,81 @@
+/**
+ * Every failure that dbops knows, with the exit code that it leaves behind. `dbops help exit-codes` prints the
+ * meaning of the codes; anything that is not a DbopsError is a bug of ours and exits 1.
+ */
+export const errorCodes = {
+  // usage and configuration
+  usage: 2,
+  config_invalid: 2,
+  config_not_found: 2,
+  config_exists: 2,
+  table_not_found: 2,
+  not_partitioned: 2,
+  unsupported_partitioning: 2,
+  key_contradicts: 2,
+  interval_contradicts: 2,
+  timezone_contradicts: 2,
+  bounds_overlap: 2,
+  name_collision: 2,
+  // cannot connect or authenticate
+  connection_failed: 3,
+  authentication_failed: 3,
+  connection_lost: 3,
+  // refused, nothing changed
+  refused: 4,
+  lock_busy: 4,
+  lock_timeout: 4,
+  statement_timeout: 4,
+  privilege_missing: 4,
+  read_only: 4,
+  unsupported_version: 4,
+  confirmation_required: 4,
+  transaction_pooling: 4,
+  constraint_violated: 4,
+  object_changed: 4,
+  out_of_resources: 4,
+  sql_failed: 4,
+  // the rest
+  partly_done: 5,
+  findings: 6,
+  tool_failed: 7,
+  output_failed: 7,
+  interrupted: 130,
+  terminated: 143,
+} as const;
+
+export type ErrorCode = keyof typeof errorCodes;
+
+export interface ErrorDetails {
+  /** A full sentence that names the command, flag, GRANT or file that helps. */
+  hint?: string | undefined;
+  /** Evidence: the server's own words, the session that holds the lock. Lines are kept. */
+  detail?: string | undefined;
+  cause?: unknown;
+}
+
+/** A failure that dbops understands. The message is lower case, has no full stop, and names the object. */
+export class DbopsError extends Error {
+  readonly code: ErrorCode;
+  readonly hint: string | undefined;
+  readonly detail: string | undefined;
+  readonly exitCode: number;
+
+  constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {
+    super(message, details.cause === undefined ? undefined : { cause: details.cause });
+    this.name = 'DbopsError';
+    this.code = code;
+    this.hint = details.hint;
+    this.detail = details.detail;
+    this.exitCode = errorCodes[code];
+  }
+}
+
+/** The same failure after something was already changed: exit 5, and the reason stays readable. */
+export function afterChanges(error: DbopsError, done: string): DbopsError {
+  if (![3, 4].includes(error.exitCode)) return error;
+  return new DbopsError('partly_done', `${error.message}; ${done}`, {
+    hint: error.hint ?? 'Running the same command again finishes the work.',
+    detail: error.detail,
+    cause: error,
+  });
+}

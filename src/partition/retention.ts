@@ -1,0 +1,58 @@
+import { formatDuration, type Duration } from '../config/duration.ts';
+import { addMonths, toInstant, toWall } from './grid.ts';
+import type { Point } from './key.ts';
+import { finitePartitions, type Branch, type FinitePartition, type PartitionSet } from './set.ts';
+import { utc } from './zone.ts';
+
+/** A point moved back by a duration; months are counted on the calendar of the set's zone. */
+export function pointBefore(
+  set: Pick<PartitionSet, 'codec' | 'zone'>,
+  point: Point,
+  duration: Duration,
+): Point {
+  const zone = set.codec.isInstant ? set.zone : utc;
+  const months =
+    duration.months === 0 ? point : toInstant(zone, addMonths(toWall(zone, point), BigInt(-duration.months)));
+  return months - BigInt(Math.round(duration.seconds * 1_000_000));
+}
+
+/**
+ * Partitions that end at or before this point are past their hot retention. Undefined without a configured retention.
+ * The end is the real upper bound in the catalog, never the start plus the configured interval.
+ */
+export function retentionCutoff(set: PartitionSet, current: Point): Point | undefined {
+  const hot = set.settings.retention?.hot;
+  if (hot === undefined) return undefined;
+  return typeof hot === 'number' ? current - BigInt(hot) : pointBefore(set, current, hot);
+}
+
+/** What the policy says of partitions past their hot retention. */
+export type DuePolicy = 'delete' | 'archive' | 'keep';
+
+/** delete: drop after the quarantine; archive: only after a proven copy; keep: detach, and drop by name only. */
+export function policyOf(set: PartitionSet): DuePolicy {
+  const { retention } = set.settings;
+  if (retention?.then === 'delete') return 'delete';
+  return retention?.cold === undefined ? 'keep' : 'archive';
+}
+
+/** The partitions that are past their hot retention, oldest first. Never the newest one, never the only one. */
+export function duePartitions(set: PartitionSet, branch: Branch, current: Point): FinitePartition[] {
+  const cutoff = retentionCutoff(set, current);
+  if (cutoff === undefined) return [];
+  const finite = finitePartitions(branch);
+  const newest = branch.partitions.at(-1);
+  return finite.filter((item) => item.range.to <= cutoff && item !== newest);
+}
+
+/** Retention for people: "2 years, archived until 5 years". */
+export function describeRetention(set: Pick<PartitionSet, 'settings'>): string {
+  const { retention } = set.settings;
+  if (retention === undefined) return 'kept';
+  const hot =
+    typeof retention.hot === 'number' ? `${String(retention.hot)} ids` : formatDuration(retention.hot);
+  if (retention.then === 'delete') return `${hot}, then deleted`;
+  return retention.cold === undefined
+    ? `${hot}, then detached`
+    : `${hot}, archived until ${formatDuration(retention.cold)}`;
+}

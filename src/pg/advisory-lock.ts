@@ -1,0 +1,86 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { DbopsError } from '../errors.ts';
+import type { Db } from './connection.ts';
+
+/** "dbop" in ASCII: the class under which all our advisory locks stand in pg_locks.classid. */
+const lockClass = 0x64626f70;
+
+/** One number a job; a table's lock takes the table's oid, and oids below 16384 are the system's own. */
+const jobNumbers = { ensure: 1, retention: 2, state: 3 } as const;
+export type LockName = keyof typeof jobNumbers | { table: number; name: string };
+
+interface HolderRow {
+  pid: number;
+  application: string;
+  user: string;
+  client: string | null;
+  since: Date;
+}
+
+/**
+ * Runs `work` while this session holds the advisory lock, polling for at most `waitMs` (0: one try). It is polled,
+ * never waited for in the queue: a blocking pg_advisory_lock holds a snapshot and deadlocks with CREATE INDEX
+ * CONCURRENTLY. Throws lock_busy with the holder. Needs a session of its own: not behind transaction pooling.
+ */
+export async function withAdvisoryLock<T>(
+  db: Db,
+  name: LockName,
+  options: { waitMs: number; signal?: AbortSignal | undefined },
+  work: () => Promise<T>,
+): Promise<T> {
+  const key = typeof name === 'string' ? jobNumbers[name] : toInt4(name.table);
+  const deadline = performance.now() + options.waitMs;
+  while (!(await tryLock(db, key))) {
+    if (performance.now() >= deadline) throw await busy(db, key, name);
+    await sleep(Math.min(100 + Math.random() * 200, Math.max(deadline - performance.now(), 1)), undefined, {
+      ...(options.signal === undefined ? {} : { signal: options.signal }),
+    }).catch(() => undefined);
+  }
+  try {
+    return await work();
+  } finally {
+    await db
+      .query({
+        text: '/* dbops:locks.release */ select pg_catalog.pg_advisory_unlock($1, $2)',
+        values: [lockClass, key],
+      })
+      .catch(() => undefined);
+  }
+}
+
+/** oids are unsigned, the lock's key is signed. */
+function toInt4(oid: number): number {
+  return oid | 0;
+}
+
+async function tryLock(db: Db, key: number): Promise<boolean> {
+  const [row] = await db.query<{ locked: boolean }>({
+    text: '/* dbops:locks.try */ select pg_catalog.pg_try_advisory_lock($1, $2) as locked',
+    values: [lockClass, key],
+  });
+  return row?.locked === true;
+}
+
+async function busy(db: Db, key: number, name: LockName): Promise<DbopsError> {
+  const what = typeof name === 'string' ? `"partition ${name}"` : `table ${name.name}`;
+  const [holder] = await db.query<HolderRow>({
+    text: `/* dbops:locks.holder */
+      select l.pid, coalesce(a.application_name, '') as application, coalesce(a.usename::text, '') as "user",
+             a.client_addr::text as client, coalesce(a.backend_start, pg_catalog.now()) as since
+        from pg_catalog.pg_locks as l
+        left join pg_catalog.pg_stat_activity as a on a.pid = l.pid
+       where l.locktype = 'advisory' and l.granted and l.objsubid = 2
+         and l.database = (select d.oid from pg_catalog.pg_database as d
+                            where d.datname = pg_catalog.current_database())
+         and l.classid = $1::oid and l.objid = pg_catalog.int8(($2::int8 + 4294967296) % 4294967296)::oid`,
+    values: [lockClass, key],
+  });
+  const who =
+    holder === undefined
+      ? 'another run that has just ended'
+      : `pid ${String(holder.pid)} (${holder.application || 'unnamed'}, user ${holder.user}, ` +
+        `from ${holder.client ?? 'the local host'}, since ${holder.since.toISOString()})`;
+  return new DbopsError('lock_busy', `another dbops run works on ${what}: ${who}`, {
+    hint: 'Wait for it to end, or give --wait 60s to wait for it.',
+  });
+}

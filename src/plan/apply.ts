@@ -1,0 +1,123 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { DbopsError } from '../errors.ts';
+import type { Log } from '../output/log.ts';
+import type { Db } from '../pg/connection.ts';
+import { isRetryable } from '../pg/sqlstate.ts';
+import { listBlockers, type BlockerRow, type LockNeed } from '../sql/locks.ts';
+import { statementsOf } from './render.ts';
+import type { Change } from './step.ts';
+
+export interface ApplyOptions {
+  log: Log;
+  signal?: AbortSignal | undefined;
+  /** How long one change may be tried again, in milliseconds. */
+  deadlineMs: number;
+  /** Called after each change that took effect. */
+  onDone?: (change: Change) => Promise<void> | void;
+}
+
+/** What a run has behind it; the runner turns exit 4 into 5 when something was changed. */
+export interface Applied {
+  changes: number;
+}
+
+/**
+ * Executes changes in their order, each retried with jittered backoff while locks are in the way. Nothing waits in a
+ * lock queue longer than the change's lock_timeout. Throws lock_timeout naming who holds the lock after the deadline.
+ */
+export async function applyChanges(
+  db: Db,
+  changes: Change[],
+  applied: Applied,
+  options: ApplyOptions,
+): Promise<void> {
+  for (const change of changes) {
+    await applyChange(db, change, options);
+    applied.changes += 1;
+    const say = change.isIntermediate === true ? options.log.debug : options.log.info;
+    say.call(options.log, { event: change.event, table: change.table, ...change.fields }, change.summary);
+    await options.onDone?.(change);
+  }
+}
+
+async function applyChange(db: Db, change: Change, options: ApplyOptions): Promise<void> {
+  const deadline = performance.now() + options.deadlineMs;
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      await attemptOnce(db, change);
+      return;
+    } catch (error) {
+      if (!isRetryable(error)) throw error;
+      const blockers = await listBlockers(db, locksOf(change));
+      const remainingMs = deadline - performance.now();
+      if (remainingMs <= 0) throw gaveUp(change, blockers, options.deadlineMs, error);
+      options.log.debug(
+        { event: 'lock_retry', table: change.table, attempt, holder: blockers[0]?.pid ?? null },
+        `${change.summary}: ${describeBlockers(blockers)}; trying again`,
+      );
+      await pause(Math.min(backoffMs(attempt), remainingMs), options.signal);
+    }
+  }
+}
+
+/**
+ * A transaction is sent as one message: the locks it takes are not held over round trips. What cannot run in a
+ * transaction is sent one by one, and the session's own settings are put back after it.
+ */
+async function attemptOnce(db: Db, change: Change): Promise<void> {
+  const statements = statementsOf(change);
+  if (change.kind === 'transaction') {
+    await db.executeTransaction(statements);
+    return;
+  }
+  try {
+    for (const sql of statements) await db.execute(sql);
+  } finally {
+    await db.resetTimeouts();
+  }
+}
+
+/** Full jitter between half and the whole of a growing pause, at most 5 s. */
+function backoffMs(attempt: number): number {
+  const ceiling = Math.min(50 * 2 ** Math.min(attempt, 10), 5000);
+  return ceiling * (0.5 + Math.random() / 2);
+}
+
+function locksOf(change: Change): LockNeed[] {
+  return change.steps.flatMap((step) => step.locks);
+}
+
+function gaveUp(change: Change, blockers: BlockerRow[], deadlineMs: number, cause: unknown): DbopsError {
+  const seconds = Math.round(deadlineMs / 1000);
+  const holder = blockers.find((row) => row.granted) ?? blockers[0];
+  return new DbopsError('lock_timeout', `gave up after ${String(seconds)} s: ${change.summary}`, {
+    detail: describeBlockers(blockers),
+    hint:
+      holder === undefined
+        ? 'The lock was busy each time but is free now; run the command again.'
+        : `Wait for pid ${String(holder.pid)} to end, or end it: select pg_terminate_backend(${String(holder.pid)}).`,
+    cause,
+  });
+}
+
+/** One line a session: pid, user, age, state, query. */
+export function describeBlockers(blockers: BlockerRow[]): string {
+  if (blockers.length === 0) return 'no session holds a conflicting lock at the moment';
+  return blockers
+    .map((row) => {
+      const age =
+        row.transactionAgeSeconds === null ? 'unknown age' : `${row.transactionAgeSeconds.toFixed(1)} s old`;
+      const verb = row.granted ? 'holds' : 'waits for';
+      const query = row.query.replaceAll(/\s+/g, ' ').trim();
+      return (
+        `pid ${String(row.pid)} (user ${row.user || row.backendType}, ${row.state ?? row.backendType}, transaction ${age}) ` +
+        `${verb} ${row.mode} on ${row.table}: ${query}`
+      );
+    })
+    .join('\n');
+}
+
+/** Sleeps, and ends early without an error when the run is interrupted: the next statement reports it. */
+export async function pause(milliseconds: number, signal: AbortSignal | undefined): Promise<void> {
+  await sleep(milliseconds, undefined, signal === undefined ? {} : { signal }).catch(() => undefined);
+}

@@ -1,0 +1,189 @@
+import type { Db } from '../pg/connection.ts';
+
+/** A relation that the configuration names, as the catalog knows it. */
+export interface ConfiguredTableRow {
+  /** Place in the list that was asked for. */
+  ordinal: number;
+  /** Null when there is no such relation. */
+  oid: number | null;
+  /** pg_class.relkind: p is a partitioned table. */
+  kind: string | null;
+}
+
+/**
+ * Which of the named relations exist and what they are. Leaves out nothing: a row for each name asked. PostgreSQL 14 and
+ * later. Privilege: none. Locks: none.
+ */
+export async function listConfiguredTables(
+  db: Db,
+  names: { schema: string; name: string }[],
+): Promise<ConfiguredTableRow[]> {
+  return await db.query<ConfiguredTableRow>({
+    text: `/* dbops:partitions.configured */
+      select w.ordinal::int4 as ordinal, c.oid::int8::float8 as oid, c.relkind::text as kind
+        from unnest($1::text[], $2::text[]) with ordinality as w(schema, name, ordinal)
+        left join pg_catalog.pg_namespace as n on n.nspname = w.schema
+        left join pg_catalog.pg_class as c on c.relnamespace = n.oid and c.relname = w.name
+       order by w.ordinal`,
+    values: [names.map((item) => item.schema), names.map((item) => item.name)],
+  });
+}
+
+/** A partitioned table: a root or a branch of a sub-partitioned set. */
+export interface PartitionedTableRow {
+  oid: number;
+  schema: string;
+  name: string;
+  /** The topmost ancestor; the table itself when it has none. */
+  rootOid: number;
+  /** Null for a root. */
+  parentOid: number | null;
+  strategy: 'r' | 'l' | 'h';
+  keyColumns: number;
+  /** The first key column; null when the key is an expression. */
+  key: string | null;
+  /** pg_type.typname of the key, domains resolved. */
+  keyType: string | null;
+  keyIsNotNull: boolean;
+  keyNumber: number;
+  /** Its own bound, for a branch. */
+  bound: string | null;
+}
+
+/**
+ * Every partitioned table at or below the given ones; with `null`, every one of the database. PostgreSQL 14 and later.
+ * Privilege: none. Locks: ACCESS SHARE on branches for an instant (pg_get_expr).
+ */
+export async function listPartitionedTables(
+  db: Db,
+  rootOids: number[] | null,
+): Promise<PartitionedTableRow[]> {
+  return await db.query<PartitionedTableRow>({
+    text: `/* dbops:partitions.tables */
+      with recursive tree as (
+        select c.oid, c.oid as root, null::oid as parent
+          from pg_catalog.pg_class as c
+         where c.relkind = 'p'
+           and (c.oid = any ($1::oid[]) or ($1 is null and not c.relispartition))
+        union all
+        select c.oid, tree.root, tree.oid
+          from tree
+          join pg_catalog.pg_inherits as i on i.inhparent = tree.oid
+          join pg_catalog.pg_class as c on c.oid = i.inhrelid and c.relkind = 'p')
+      select tree.oid::int8::float8 as oid, n.nspname as schema, c.relname as name,
+             tree.root::int8::float8 as "rootOid", tree.parent::int8::float8 as "parentOid",
+             p.partstrat::text as strategy, p.partnatts::int4 as "keyColumns",
+             a.attname as key, coalesce(b.typname, t.typname) as "keyType",
+             coalesce(a.attnotnull, false) as "keyIsNotNull", coalesce(a.attnum, 0)::int4 as "keyNumber",
+             case when c.relispartition then pg_catalog.pg_get_expr(c.relpartbound, c.oid) end as bound
+        from tree
+        join pg_catalog.pg_class as c on c.oid = tree.oid
+        join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
+        join pg_catalog.pg_partitioned_table as p on p.partrelid = c.oid
+        left join pg_catalog.pg_attribute as a on a.attrelid = c.oid and a.attnum = p.partattrs[0] and a.attnum > 0
+        left join pg_catalog.pg_type as t on t.oid = a.atttypid
+        left join pg_catalog.pg_type as b on b.oid = t.typbasetype
+       order by n.nspname, c.relname`,
+    values: [rootOids],
+  });
+}
+
+/** One partition of one parent. */
+export interface PartitionRow {
+  oid: number;
+  parentOid: number;
+  schema: string;
+  name: string;
+  /** r table, p partitioned, f foreign table. */
+  kind: string;
+  bound: string;
+  /** A concurrent detach was begun and not finished. */
+  isDetachPending: boolean;
+}
+
+/**
+ * The partitions of the given parents, their bounds as text in this session's time zone (UTC). Leaves out grandchildren.
+ * PostgreSQL 14 and later. Privilege: none. Locks: ACCESS SHARE on partitions for an instant (pg_get_expr).
+ */
+export async function listPartitions(db: Db, parentOids: number[]): Promise<PartitionRow[]> {
+  return await db.query<PartitionRow>({
+    text: `/* dbops:partitions.list */
+      select c.oid::int8::float8 as oid, i.inhparent::int8::float8 as "parentOid",
+             n.nspname as schema, c.relname as name, c.relkind::text as kind,
+             coalesce(pg_catalog.pg_get_expr(c.relpartbound, c.oid), '') as bound,
+             i.inhdetachpending as "isDetachPending"
+        from pg_catalog.pg_inherits as i
+        join pg_catalog.pg_class as c on c.oid = i.inhrelid
+        join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
+       where i.inhparent = any ($1::oid[])`,
+    values: [parentOids],
+  });
+}
+
+/** Size and rows of a partition. */
+export interface PartitionSizeRow {
+  oid: number;
+  /** Planner's estimate; null when the table was never analyzed or vacuumed. */
+  rowEstimate: number | null;
+  /** Table with its TOAST and indexes; null while somebody holds it in ACCESS EXCLUSIVE. */
+  sizeBytes: number | null;
+}
+
+/**
+ * Sizes and estimated rows of partitions. Tables that somebody holds in ACCESS EXCLUSIVE get null instead of a wait.
+ * Privilege: none. Locks: ACCESS SHARE on each for an instant.
+ */
+export async function listPartitionSizes(db: Db, oids: number[]): Promise<PartitionSizeRow[]> {
+  return await db.query<PartitionSizeRow>({
+    text: `/* dbops:partitions.sizes */
+      with held as materialized (
+        select l.relation from pg_catalog.pg_locks as l
+         where l.locktype = 'relation' and l.mode = 'AccessExclusiveLock')
+      select c.oid::int8::float8 as oid,
+             case when c.reltuples >= 0 then c.reltuples::float8 end as "rowEstimate",
+             case when c.oid not in (select h.relation from held as h where h.relation is not null)
+                  then pg_catalog.pg_total_relation_size(c.oid)::float8 end as "sizeBytes"
+        from pg_catalog.pg_class as c
+       where c.oid = any ($1::oid[])`,
+    values: [oids],
+  });
+}
+
+/** How far the ids of a table have come. */
+export interface IdPositionRow {
+  oid: number;
+  /** The position of the sequence behind the key; null when there is none or it was never used. */
+  position: bigint | null;
+}
+
+/**
+ * The position of the sequences that feed key columns (identity, serial, or any default with nextval). Leaves out keys
+ * without a sequence (null). Privilege: SELECT or USAGE on the sequence. Locks: none on tables.
+ */
+export async function listIdPositions(
+  db: Db,
+  keys: { oid: number; key: string }[],
+): Promise<IdPositionRow[]> {
+  return await db.query<IdPositionRow>({
+    text: `/* dbops:partitions.id-positions */
+      select w.oid::int8::float8 as oid,
+             (select pg_catalog.max(pg_catalog.pg_sequence_last_value(d.seq))::int8
+                from (select s.objid as seq
+                        from pg_catalog.pg_depend as s
+                        join pg_catalog.pg_class as q on q.oid = s.objid and q.relkind = 'S'
+                       where s.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
+                         and s.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
+                         and s.refobjid = w.oid and s.refobjsubid = a.attnum
+                       union
+                      select s.refobjid
+                        from pg_catalog.pg_attrdef as f
+                        join pg_catalog.pg_depend as s
+                          on s.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass and s.objid = f.oid
+                         and s.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
+                        join pg_catalog.pg_class as q on q.oid = s.refobjid and q.relkind = 'S'
+                       where f.adrelid = w.oid and f.adnum = a.attnum) as d) as position
+        from unnest($1::oid[], $2::text[]) as w(oid, key)
+        join pg_catalog.pg_attribute as a on a.attrelid = w.oid and a.attname = w.key`,
+    values: [keys.map((item) => item.oid), keys.map((item) => item.key)],
+  });
+}
