@@ -32,7 +32,10 @@ const result = await build({
 await writeFile(join(root, 'dist', 'meta.json'), JSON.stringify(result.metafile));
 await writeNotices(Object.keys(result.metafile.inputs));
 
-/** The licences of the bundled packages require that their notices travel with the bundle. */
+/**
+ * The licences of the bundled packages require that their notices travel with the bundle.
+ * @param {string[]} inputs
+ */
 async function writeNotices(inputs) {
   const names = new Set();
   for (const input of inputs) {

@@ -78,10 +78,14 @@ const supported = { from: 14, to: 18 };
 
 /** Reads the first bytes of what pg returns for bigint as bigint: a checked number where the row type says so. */
 const int8 = 20;
+const defaultParser = pg.types.getTypeParser.bind(pg.types) as unknown as (
+  oid: number,
+  format?: string,
+) => unknown;
 const types = {
   getTypeParser(oid: number, format?: 'text' | 'binary'): unknown {
     if (oid === int8 && format !== 'binary') return (text: string) => BigInt(text);
-    return pg.types.getTypeParser(oid, format);
+    return defaultParser(oid, format);
   },
 };
 

@@ -34,8 +34,8 @@ export async function applyChanges(
   for (const change of changes) {
     await applyChange(db, change, options);
     applied.changes += 1;
-    const say = change.isIntermediate === true ? options.log.debug : options.log.info;
-    say.call(options.log, { event: change.event, table: change.table, ...change.fields }, change.summary);
+    const level = change.isIntermediate === true ? 'debug' : 'info';
+    options.log[level]({ event: change.event, table: change.table, ...change.fields }, change.summary);
     await options.onDone?.(change);
   }
 }
