@@ -20,4 +20,22 @@ export const commands: CommandEntry[] = [
     summary: 'create the partitions that will be needed',
     load: () => import('./partition/ensure.ts'),
   },
+  {
+    noun: 'partition',
+    verb: 'detach',
+    summary: 'take partitions out of their table; their rows stay',
+    load: () => import('./partition/detach.ts'),
+  },
+  {
+    noun: 'partition',
+    verb: 'attach',
+    summary: 'make a table a partition, again or for the first time',
+    load: () => import('./partition/attach.ts'),
+  },
+  {
+    noun: 'partition',
+    verb: 'drop',
+    summary: 'drop detached partitions that are due, or by name',
+    load: () => import('./partition/drop.ts'),
+  },
 ];

@@ -16,7 +16,7 @@ export async function confirm(plan: string, question: string, consent: Consent):
   if (!process.stdin.isTTY || !process.stderr.isTTY) {
     throw new DbopsError(
       'confirmation_required',
-      `${question} needs a yes, and there is no terminal to ask on`,
+      `not confirmed: "${question}" needs a yes, and there is no terminal to ask on`,
       {
         hint: 'Look at the plan with --dry-run, then give --yes.',
       },

@@ -1,20 +1,19 @@
-import { relation, visible } from '../sql/quote.ts';
 import type { Change } from '../plan/step.ts';
+import { displayName, relation, type RelationName } from '../sql/quote.ts';
 import type { Branch } from './set.ts';
 
 /** How long a FINALIZE or a concurrent detach may run before it is given up, in milliseconds. */
 export const detachDeadlineMs = 60_000;
 
 /**
- * An interrupted concurrent detach hides its rows and refuses inserts: every run finishes those first. No lock_timeout:
- * it would leave the detach pending again; the deadline bounds it.
+ * Finishes an interrupted concurrent detach, which hides its rows and refuses inserts. No lock_timeout: it waits for
+ * the partition only, which nobody reaches through the parent any more; the deadline bounds it.
  */
-export function finalizeChanges(branch: Branch): Change[] {
-  const table = relation(branch);
-  const label = visible(`${branch.schema}.${branch.name}`);
-  return branch.pending.map((partition) => ({
-    summary: `finish the interrupted detach of ${visible(`${partition.schema}.${partition.name}`)} from ${label}`,
-    table: label,
+export function finalizeChange(parent: RelationName, partition: RelationName): Change {
+  const table = relation(parent);
+  return {
+    summary: `finish the interrupted detach of ${displayName(partition)} from ${displayName(parent)}`,
+    table: displayName(parent),
     kind: 'single',
     lockTimeoutMs: null,
     statementTimeoutMs: detachDeadlineMs,
@@ -30,5 +29,10 @@ export function finalizeChanges(branch: Branch): Change[] {
         why: 'its rows are in no query until this is done',
       },
     ],
-  }));
+  };
+}
+
+/** Every run first finishes what an interrupted detach left pending. */
+export function finalizeChanges(branch: Branch): Change[] {
+  return branch.pending.map((partition) => finalizeChange(branch, partition));
 }

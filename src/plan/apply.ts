@@ -44,10 +44,11 @@ async function applyChange(db: Db, change: Change, options: ApplyOptions): Promi
   const deadline = performance.now() + options.deadlineMs;
   for (let attempt = 1; ; attempt += 1) {
     try {
+      await waitUntilFree(db, change, deadline, options);
       await attemptOnce(db, change);
       return;
     } catch (error) {
-      if (!isRetryable(error)) throw error;
+      if (change.isTriedOnce === true || !isRetryable(error)) throw error;
       const blockers = await listBlockers(db, locksOf(change));
       const remainingMs = deadline - performance.now();
       if (remainingMs <= 0) throw gaveUp(change, blockers, options.deadlineMs, error);
@@ -74,6 +75,30 @@ async function attemptOnce(db: Db, change: Change): Promise<void> {
     for (const sql of statements) await db.execute(sql);
   } finally {
     await db.resetTimeouts();
+  }
+}
+
+/** Younger transactions end by themselves; an older one may last, and a CONCURRENTLY would wait for it half done. */
+const oldTransactionSeconds = 1;
+
+/** Waits, without any lock, until no old transaction is in the way. Throws lock_timeout naming who is. */
+async function waitUntilFree(db: Db, change: Change, deadline: number, options: ApplyOptions): Promise<void> {
+  if (change.startWhenFree === undefined) return;
+  for (let attempt = 1; ; attempt += 1) {
+    const blockers = (await listBlockers(db, change.startWhenFree)).filter(
+      (row) =>
+        row.isWraparoundVacuum ||
+        (!row.isAutovacuum &&
+          (row.transactionAgeSeconds === null || row.transactionAgeSeconds > oldTransactionSeconds)),
+    );
+    if (blockers.length === 0) return;
+    const remainingMs = deadline - performance.now();
+    if (remainingMs <= 0) throw gaveUp(change, blockers, options.deadlineMs, undefined);
+    options.log.debug(
+      { event: 'lock_wait', table: change.table, attempt, holder: blockers[0]?.pid ?? null },
+      `${change.summary}: not begun yet: ${describeBlockers(blockers)}`,
+    );
+    await pause(Math.min(backoffMs(attempt), remainingMs), options.signal);
   }
 }
 

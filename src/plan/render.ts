@@ -49,6 +49,11 @@ function changeLines(change: Change): string[] {
     const locks = step.locks.map((lock) => `${lock.mode} on ${lock.table}`).join(', ');
     return `--   ${oneLine(step.why)}${locks === '' ? '' : `; locks: ${oneLine(locks)}`}`;
   });
+  for (const need of change.startWhenFree ?? []) {
+    remarks.push(
+      `--   begins only when no transaction older than 1 s holds what conflicts with ${need.mode} on ${oneLine(need.table)}`,
+    );
+  }
   const statements = statementsOf(change).map((sql) => `${sql};`);
   const wrapped = change.kind === 'transaction' ? ['begin;', ...statements, 'commit;'] : statements;
   return [...new Set(remarks), ...wrapped];

@@ -25,6 +25,13 @@ export interface Change {
   lockTimeoutMs: number | null;
   /** Each statement runs at most this long; null: not limited. lock_timeout counts per lock, hence both. */
   statementTimeoutMs: number | null;
+  /**
+   * Begin only when no transaction older than a second holds a lock that conflicts with these: for statements that
+   * cannot be given a lock_timeout.
+   */
+  startWhenFree?: LockNeed[];
+  /** Never tried again by itself: what a failed try leaves behind needs another statement. */
+  isTriedOnce?: boolean;
   /** Logged when the change is done. */
   event: string;
   /** A step on the way to the next change: logged only under -v. */

@@ -1,11 +1,10 @@
 import type { Db } from '../pg/connection.ts';
 import { ident, literal, relation, type RelationName } from './quote.ts';
 
-export type LedgerState = 'detaching' | 'detached' | 'attached again' | 'dropping' | 'dropped';
+export type LedgerState = 'detaching' | 'detached' | 'attached again' | 'dropped';
 
 /** A partition that left its set, or is about to. */
 export interface LedgerRow {
-  id: bigint;
   /** Quoted schema.table of the parent. */
   parent: string;
   schema: string;
@@ -16,29 +15,36 @@ export interface LedgerRow {
   reason: string;
   policy: string;
   dropAfter: Date | null;
-  archiveId: string | null;
   detachedAt: Date | null;
   /** Whether a table with that oid is still there under that name. */
   exists: boolean;
-  /** Whether it is a partition of something again. */
+  /** Whether it is a partition of something (again, or still). */
   isAttached: boolean;
+  isDetachPending: boolean;
   comment: string | null;
+  /** Null while somebody holds it in ACCESS EXCLUSIVE, or when it is gone. */
+  sizeBytes: number | null;
 }
 
 /** Ledger rows that are not yet closed, oldest first. Privilege: SELECT on the ledger. Locks: ACCESS SHARE on it. */
 export async function listOpenLedger(db: Db, schema: string): Promise<LedgerRow[]> {
   return await db.query<LedgerRow>({
     text: `/* dbops:ledger.open */
-      select l.id, l.parent, l.partition_schema as schema, l.partition_name as name,
+      select l.parent, l.partition_schema as schema, l.partition_name as name,
              l.partition_oid::int8::float8 as oid, l.bounds, l.state, l.reason, l.policy,
-             l.drop_after as "dropAfter", l.archive_id as "archiveId", l.detached_at as "detachedAt",
+             l.drop_after as "dropAfter", l.detached_at as "detachedAt",
              c.oid is not null as "exists", coalesce(c.relispartition, false) as "isAttached",
-             pg_catalog.obj_description(c.oid, 'pg_class') as comment
+             coalesce(i.inhdetachpending, false) as "isDetachPending",
+             pg_catalog.obj_description(c.oid, 'pg_class') as comment,
+             case when c.oid is not null and not exists (
+                    select from pg_catalog.pg_locks as k where k.relation = c.oid and k.mode = 'AccessExclusiveLock')
+                  then pg_catalog.pg_total_relation_size(c.oid)::float8 end as "sizeBytes"
         from ${ident(schema)}.partition_ledger as l
         left join pg_catalog.pg_namespace as n on n.nspname = l.partition_schema
         left join pg_catalog.pg_class as c
           on c.oid = l.partition_oid and c.relname = l.partition_name and c.relnamespace = n.oid
-       where l.state in ('detaching', 'detached', 'dropping')
+        left join pg_catalog.pg_inherits as i on i.inhrelid = c.oid
+       where l.state in ('detaching', 'detached')
        order by l.id`,
   });
 }
@@ -53,31 +59,30 @@ export interface NewLedgerRow {
 }
 
 /** Says before a detach that it is about to happen, so that a kill in between is understood. Privilege: INSERT. */
-export async function insertLedger(db: Db, schema: string, row: NewLedgerRow): Promise<bigint> {
-  const [inserted] = await db.query<{ id: bigint }>({
-    text: `/* dbops:ledger.insert */
-      insert into ${ident(schema)}.partition_ledger
-             (parent, partition_schema, partition_name, partition_oid, bounds, state, reason, policy)
-      values ($1, $2, $3, $4, $5, 'detaching', $6, $7)
-      returning id`,
-    values: [
-      relation(row.parent),
-      row.partition.schema,
-      row.partition.name,
-      row.oid,
-      row.bounds,
-      row.reason,
-      row.policy,
-    ],
-  });
-  if (inserted === undefined) throw new Error('the ledger row was not written');
-  return inserted.id;
+export function insertLedgerSql(schema: string, row: NewLedgerRow): string {
+  const values = [
+    literal(relation(row.parent)),
+    literal(row.partition.schema),
+    literal(row.partition.name),
+    String(row.oid),
+    literal(row.bounds),
+    "'detaching'",
+    literal(row.reason),
+    literal(row.policy),
+  ];
+  return (
+    `insert into ${ident(schema)}.partition_ledger (parent, partition_schema, partition_name, partition_oid, bounds, ` +
+    `state, reason, policy) values (${values.join(', ')})`
+  );
 }
 
-/** SQL that moves a ledger row on; it goes into the same transaction as the change it tells of. */
+/**
+ * Moves the open ledger row of a table on; it goes into the same transaction as the change it tells of. `dropAfter`
+ * null: never by itself. Privilege: UPDATE.
+ */
 export function ledgerStateSql(
   schema: string,
-  id: bigint,
+  oid: number,
   state: LedgerState,
   dropAfter?: Date | null,
 ): string {
@@ -88,6 +93,7 @@ export function ledgerStateSql(
       : `, drop_after = ${dropAfter === null ? 'null' : literal(dropAfter.toISOString())}`;
   return (
     `update ${ident(schema)}.partition_ledger set state = ${literal(state)}${detached}${after}, ` +
-    `changed_at = pg_catalog.clock_timestamp() where id = ${String(id)}`
+    `changed_at = pg_catalog.clock_timestamp() ` +
+    `where partition_oid = ${String(oid)} and state in ('detaching', 'detached')`
   );
 }

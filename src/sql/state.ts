@@ -34,7 +34,7 @@ const migrations: readonly (readonly string[])[] = [
        partition_name name not null,
        partition_oid oid not null,
        bounds text not null,
-       state text not null check (state in ('detaching', 'detached', 'attached again', 'dropping', 'dropped')),
+       state text not null check (state in ('detaching', 'detached', 'attached again', 'dropped')),
        reason text not null,
        policy text not null,
        drop_after timestamptz,
