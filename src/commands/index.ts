@@ -16,6 +16,18 @@ export const nouns: Record<string, string> = {
 export const commands: CommandEntry[] = [
   {
     noun: 'partition',
+    verb: 'list',
+    summary: 'show sets, partitions, bounds, rows and sizes',
+    load: () => import('./partition/list.ts'),
+  },
+  {
+    noun: 'partition',
+    verb: 'plan',
+    summary: 'show what ensure and retention would do, all tables on one screen',
+    load: () => import('./partition/plan.ts'),
+  },
+  {
+    noun: 'partition',
     verb: 'ensure',
     summary: 'create the partitions that will be needed',
     load: () => import('./partition/ensure.ts'),

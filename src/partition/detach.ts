@@ -111,15 +111,14 @@ async function dueWishes(
 ): Promise<Wish[]> {
   const points = await currentPoints(context.db, sets, context.now);
   const wishes: Wish[] = [];
+  const waiting: string[] = [];
   for (const set of sets) {
     const current = points.get(set.rootOid);
     if (current === undefined) continue;
     const due = set.branches.flatMap((branch) => duePartitions(set, branch, current));
     if (due.length === 0) continue;
     if (policyOf(set) === 'archive') {
-      notes.push(
-        `${set.label}: ${String(due.length)} due, kept: their copy has to be archived and proven first`,
-      );
+      waiting.push(`${set.label} (${String(due.length)})`);
       continue;
     }
     if (due.length > max)
@@ -129,6 +128,9 @@ async function dueWishes(
     for (const partition of due.slice(0, max)) {
       wishes.push({ schema: partition.schema, name: partition.name, reason: 'due by retention' });
     }
+  }
+  if (waiting.length > 0) {
+    notes.push(`due, but kept until their copy is archived and proven: ${waiting.join(', ')}`);
   }
   return wishes;
 }

@@ -83,3 +83,8 @@ export function lastUpper(branch: Branch): Point | undefined {
 export function isOpenEnded(branch: Branch): boolean {
   return branch.partitions.some((item) => item.range !== undefined && item.range.to === undefined);
 }
+
+/** A bound's end for people; an open one by its word. */
+export function formatEnd(codec: KeyCodec, end: Point | undefined, open: 'minvalue' | 'maxvalue'): string {
+  return end === undefined ? open : codec.format(end);
+}

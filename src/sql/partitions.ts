@@ -123,7 +123,7 @@ export async function listPartitions(db: Db, parentOids: number[]): Promise<Part
 /** Size and rows of a partition. */
 export interface PartitionSizeRow {
   oid: number;
-  /** Planner's estimate; null when the table was never analyzed or vacuumed. */
+  /** Planner's estimate; null when the table has pages and was never analyzed or vacuumed. */
   rowEstimate: number | null;
   /** Table with its TOAST and indexes; null while somebody holds it in ACCESS EXCLUSIVE. */
   sizeBytes: number | null;
@@ -140,7 +140,9 @@ export async function listPartitionSizes(db: Db, oids: number[]): Promise<Partit
         select l.relation from pg_catalog.pg_locks as l
          where l.locktype = 'relation' and l.mode = 'AccessExclusiveLock')
       select c.oid::int8::float8 as oid,
-             case when c.reltuples >= 0 then c.reltuples::float8 end as "rowEstimate",
+             case when c.reltuples >= 0 then c.reltuples::float8
+                  when c.oid not in (select h.relation from held as h where h.relation is not null)
+                       and pg_catalog.pg_relation_size(c.oid) = 0 then 0 end as "rowEstimate",
              case when c.oid not in (select h.relation from held as h where h.relation is not null)
                   then pg_catalog.pg_total_relation_size(c.oid)::float8 end as "sizeBytes"
         from pg_catalog.pg_class as c
