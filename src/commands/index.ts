@@ -16,6 +16,12 @@ export const nouns: Record<string, string> = {
 export const commands: CommandEntry[] = [
   {
     noun: 'partition',
+    verb: 'check',
+    summary: 'find what is wrong with partitions, with the command that mends it',
+    load: () => import('./partition/check.ts'),
+  },
+  {
+    noun: 'partition',
     verb: 'list',
     summary: 'show sets, partitions, bounds, rows and sizes',
     load: () => import('./partition/list.ts'),
