@@ -112,9 +112,11 @@ export function toInstant(zone: Zone, wall: Point): Point {
 export function addMonths(wall: Point, months: bigint): Point {
   const day = floorDivide(wall, dayMicros);
   const date = new Date(Number(day * (dayMicros / micros)));
+  const year = date.getUTCFullYear();
   const month = date.getUTCMonth() + Number(months);
-  const last = new Date(Date.UTC(date.getUTCFullYear(), month + 1, 0)).getUTCDate();
-  const moved = Date.UTC(date.getUTCFullYear(), month, Math.min(date.getUTCDate(), last));
+  // Not Date.UTC: it takes a year below 100 for one of the twentieth century.
+  const last = new Date(new Date(0).setUTCFullYear(year, month + 1, 0)).getUTCDate();
+  const moved = new Date(0).setUTCFullYear(year, month, Math.min(date.getUTCDate(), last));
   return BigInt(moved) * micros + (wall - day * dayMicros);
 }
 

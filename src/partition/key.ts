@@ -97,7 +97,9 @@ export function parseTime(text: string): Point | undefined {
   const match = timePattern.exec(text);
   if (match === null) return undefined;
   const [year, month, day, hour, minute, sec] = match.slice(1, 7).map((part) => Number(part ?? 0));
-  const milliseconds = Date.UTC(year ?? 0, (month ?? 1) - 1, day, hour, minute, sec);
+  // Date.UTC takes a year below 100 for one of the twentieth century; setUTCFullYear does not.
+  const date = new Date(Date.UTC(2000, 0, 1, hour, minute, sec));
+  const milliseconds = date.setUTCFullYear(year ?? 0, (month ?? 1) - 1, day);
   if (Number.isNaN(milliseconds)) return undefined;
   return BigInt(milliseconds) * millisecond + BigInt((match[7] ?? '').padEnd(6, '0')) * microsecond;
 }

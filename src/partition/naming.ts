@@ -61,7 +61,7 @@ function tokenValues(codec: KeyCodec, zone: Zone, from: Point): Record<string, s
     q: String(Math.floor(date.getUTCMonth() / 3) + 1),
     iyyy: pad(week.year, 4),
     iw: pad(week.week),
-    from: date.toISOString().slice(0, 19).replaceAll(/[-:]/g, ''),
+    from: `${date.toISOString().slice(0, 19).replaceAll(/[-:]/g, '')}${repeated}`,
   };
 }
 
@@ -95,7 +95,9 @@ export function partitionName(
   const hash = createHash('sha256').update(full).digest('hex').slice(0, 8);
   const rest = Buffer.byteLength(fillWith('')) + 1 + hash.length;
   const room = maxNameBytes - rest;
-  if (template.includes('{table}') && room > 0) return fillWith(`${cutBytes(table.name, room)}_${hash}`);
+  if (template.split('{table}').length === 2 && room > 0) {
+    return fillWith(`${cutBytes(table.name, room)}_${hash}`);
+  }
   return `${cutBytes(full, maxNameBytes - 1 - hash.length)}_${hash}`;
 }
 
@@ -149,8 +151,9 @@ function candidateTemplates(name: string, table: string, values: Record<string, 
     ['yyyy', 'mm', 'dd', 'hh'],
     ['yyyy', 'mm', 'dd'],
     ['iyyy', 'iw'],
-    ['yyyy', 'q'],
+    // Before the quarter: the 1 of January's 01 is the number of its quarter as well.
     ['yyyy', 'mm'],
+    ['yyyy', 'q'],
     ['yyyy'],
   ];
   return orders.flatMap((order) => {

@@ -88,8 +88,11 @@ function periods(grid: Grid, first: bigint, last: bigint, label: string): Closed
     );
   }
   const ranges: ClosedRange[] = [];
-  for (let index = first; index <= last; index += 1n)
-    ranges.push({ from: grid.start(index), to: grid.start(index + 1n) });
+  for (let index = first; index <= last; index += 1n) {
+    const [from, to] = [grid.start(index), grid.start(index + 1n)];
+    // A day that a zone left out when it crossed the date line (Apia, 2011-12-30) has no length.
+    if (from < to) ranges.push({ from, to });
+  }
   return ranges;
 }
 
