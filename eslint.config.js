@@ -30,7 +30,6 @@ const ownedPackages = {
   yaml: ['src/config/', 'src/partition/propose.ts'],
   'zod/mini': ['src/config/'],
   zod: ['src/config/'],
-  luxon: ['src/partition/zone.ts'],
 };
 
 function forbiddenPackages(place) {

@@ -1,4 +1,3 @@
-import { IANAZone } from 'luxon';
 import { DbopsError } from '../errors.ts';
 
 /** Converts between instants and wall-clock time; both in milliseconds, wall time as if it were UTC. */
@@ -24,13 +23,7 @@ const zones = new Map<string, Zone>([['UTC', utc]]);
 export function zoneOf(name: string): Zone {
   const known = zones.get(name);
   if (known !== undefined) return known;
-  const iana = IANAZone.create(name);
-  if (!iana.isValid) {
-    throw new DbopsError('config_invalid', `unknown time zone "${name}"`, {
-      hint: 'Write it as Asia/Seoul, Europe/Berlin or UTC.',
-    });
-  }
-  const offsetMs = (instantMs: number) => iana.offset(instantMs) * 60_000;
+  const offsetMs = offsetsOf(name);
   const zone: Zone = {
     name,
     toWallMs: (instantMs) => instantMs + offsetMs(instantMs),
@@ -44,11 +37,63 @@ export function zoneOf(name: string): Zone {
   return zone;
 }
 
+/** Wall-clock minus UTC at an instant, in milliseconds. */
+type OffsetMs = (instantMs: number) => number;
+
+/** More are never asked for again in one run. */
+const rememberedOffsets = 10_000;
+
+function offsetsOf(name: string): OffsetMs {
+  let format: Intl.DateTimeFormat;
+  try {
+    format = new Intl.DateTimeFormat('en-US-u-ca-gregory-nu-latn', {
+      timeZone: name,
+      hourCycle: 'h23',
+      era: 'short',
+      year: 'numeric',
+      month: 'numeric',
+      day: 'numeric',
+      hour: 'numeric',
+      minute: 'numeric',
+      second: 'numeric',
+    });
+  } catch {
+    throw new DbopsError('config_invalid', `unknown time zone "${name}"`, {
+      hint: 'Write it as Asia/Seoul, Europe/Berlin or UTC.',
+    });
+  }
+  const remembered = new Map<number, number>();
+  return (instantMs) => {
+    // Offsets change at whole seconds only.
+    const second = Math.floor(instantMs / 1000) * 1000;
+    let offset = remembered.get(second);
+    if (offset === undefined) {
+      if (remembered.size >= rememberedOffsets) remembered.clear();
+      offset = wallMsOf(format, second) - second;
+      remembered.set(second, offset);
+    }
+    return offset;
+  };
+}
+
+/** What a clock in the zone of the format shows at a whole second, read as if it were UTC. */
+function wallMsOf(format: Intl.DateTimeFormat, instantMs: number): number {
+  const match = /^(\d+)\/(\d+)\/(\d+)\s(\w+),\s(\d+):(\d+):(\d+)$/.exec(format.format(instantMs));
+  if (match === null) throw new Error(`no wall-clock time for ${String(instantMs)}`);
+  const [month = 1, day = 1, year = 1, , hour = 0, minute = 0, second = 0] = match.slice(1).map(Number);
+  const isBeforeChrist = match[4]?.startsWith('B') === true;
+  return new Date(Date.UTC(2000, 0, 1, hour, minute, second)).setUTCFullYear(
+    isBeforeChrist ? 1 - year : year,
+    month - 1,
+    day,
+  );
+}
+
 /**
  * The instant of a wall-clock time, as PostgreSQL decides it (DetermineTimeZoneOffset): a time that a spring-forward
  * skips takes the offset before the change, one that a fall-back repeats takes the offset after it.
  */
-function instantOf(wallMs: number, offsetMs: (instantMs: number) => number): number {
+function instantOf(wallMs: number, offsetMs: OffsetMs): number {
   const before = wallMs - offsetMs(wallMs - dayMs);
   const after = wallMs - offsetMs(wallMs + dayMs);
   if (before === after) return before;
