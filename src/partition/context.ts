@@ -21,3 +21,6 @@ export interface JobContext {
   /** Shows the plan and asks, where the command needs it; throws confirmation_required when the answer is no. */
   consent: (changes: Change[], question: string) => Promise<void>;
 }
+
+/** What planning needs of it. */
+export type PlanContext = Omit<JobContext, 'consent'>;

@@ -11,6 +11,7 @@ import {
   lastUpper,
   type Branch,
   type ClosedRange,
+  type Partition,
   type PartitionSet,
 } from './set.ts';
 
@@ -64,9 +65,28 @@ export function wantedPartitions(
     ranges.push(...ahead(set, branch, grid, current, label));
   }
   const cutoff = retentionCutoff(set, current);
-  const kept = ranges.filter((range) => cutoff === undefined || range.to > cutoff);
+  const kept = ranges
+    .filter((range) => cutoff === undefined || range.to > cutoff)
+    .filter((range) => {
+      if (branch.defaultPartition === undefined || range.from > current || options.fillGaps) return true;
+      wanted.warnings.push(servedByDefault(set, label, branch.defaultPartition, range));
+      return false;
+    });
   wanted.partitions = nameAll(set, branch, kept, options.leafSchema ?? leafSchema(branch));
   return wanted;
+}
+
+/** Taking a range that is written to now away from the default partition refuses its rows for a moment: only on demand. */
+function servedByDefault(
+  set: PartitionSet,
+  label: string,
+  defaultPartition: Partition,
+  range: ClosedRange,
+): string {
+  return (
+    `${label}: rows from ${set.codec.format(range.from)} go to the default partition ${visible(defaultPartition.name)} now; ` +
+    '--fill-gaps makes their partition, and inserts of that range fail for the moment in between'
+  );
 }
 
 /** From the last bound (or the current period) to the current period plus premake. */

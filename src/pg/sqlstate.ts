@@ -120,6 +120,7 @@ const networkErrors: Record<string, string> = {
 
 /** The connection ended under us: no SQLSTATE, only what Node or the driver says. */
 export function isConnectionLoss(error: unknown): boolean {
+  if (error instanceof DbopsError && error.code === 'connection_lost') return true;
   const state = sqlStateOf(error);
   if (state !== undefined) return state.startsWith('57P') || state.startsWith('08');
   if (!(error instanceof Error)) return false;

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { DbopsError } from '../errors.ts';
 import type { Log } from '../output/log.ts';
 import type { Db } from '../pg/connection.ts';
-import { isRetryable } from '../pg/sqlstate.ts';
+import { isConnectionLoss, isRetryable } from '../pg/sqlstate.ts';
 import { listBlockers, type BlockerRow, type LockNeed } from '../sql/locks.ts';
 import { statementsOf } from './render.ts';
 import type { Change } from './step.ts';
@@ -31,12 +31,49 @@ export async function applyChanges(
   applied: Applied,
   options: ApplyOptions,
 ): Promise<void> {
+  let unfinished: Change[] = [];
   for (const change of changes) {
-    await applyChange(db, change, options);
+    try {
+      await applyChange(db, change, options);
+    } catch (error) {
+      if (await takeBack(db, unfinished, error, options)) applied.changes -= unfinished.length;
+      throw error;
+    }
     applied.changes += 1;
+    unfinished = change.isIntermediate === true ? [...unfinished, change] : [];
     const level = change.isIntermediate === true ? 'debug' : 'info';
     options.log[level]({ event: change.event, table: change.table, ...change.fields }, change.summary);
     await options.onDone?.(change);
+  }
+}
+
+/** What the taking back of a failed group may cost, in milliseconds; the next run does what was not done by then. */
+const takeBackDeadlineMs = 10_000;
+
+/**
+ * Takes back the intermediate changes of a group whose end failed, the newest first: a constraint that refuses rows must
+ * not stay until the next run. Returns whether nothing of them is left. After an interruption or on a lost connection
+ * nothing can be said to the server any more.
+ */
+async function takeBack(
+  db: Db,
+  unfinished: Change[],
+  reason: unknown,
+  options: ApplyOptions,
+): Promise<boolean> {
+  if (isConnectionLoss(reason) || options.signal?.aborted === true) return false;
+  const deadlineMs = Math.min(options.deadlineMs, takeBackDeadlineMs);
+  try {
+    for (const { undo } of unfinished.toReversed()) {
+      if (undo !== undefined) await applyChange(db, undo, { ...options, deadlineMs });
+    }
+    return true;
+  } catch (error) {
+    options.log.warn(
+      { event: 'take_back_failed', reason: error instanceof Error ? error.message : String(error) },
+      'what was begun could not be taken back; the next run does it',
+    );
+    return false;
   }
 }
 

@@ -36,6 +36,8 @@ export interface Change {
   event: string;
   /** A step on the way to the next change: logged only under -v. */
   isIntermediate?: boolean;
+  /** Takes this change back when a later one of its group fails: of intermediate changes only. */
+  undo?: Change;
   /** Other fields of that log line. */
   fields?: Record<string, string | number | boolean>;
 }
@@ -48,7 +50,7 @@ export const defaultStatementTimeoutMs = 2000;
 /** A change in one transaction with the usual short timeouts. */
 export function transactionChange(
   change: Pick<Change, 'summary' | 'table' | 'steps' | 'event'> &
-    Partial<Pick<Change, 'lockTimeoutMs' | 'statementTimeoutMs' | 'fields' | 'isIntermediate'>>,
+    Partial<Pick<Change, 'lockTimeoutMs' | 'statementTimeoutMs' | 'fields' | 'isIntermediate' | 'undo'>>,
 ): Change {
   return {
     kind: 'transaction',

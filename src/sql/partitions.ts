@@ -154,13 +154,14 @@ export async function listPartitionSizes(db: Db, oids: number[]): Promise<Partit
 /** How far the ids of a table have come. */
 export interface IdPositionRow {
   oid: number;
-  /** The position of the sequence behind the key; null when there is none or it was never used. */
+  /** The position of the sequence behind the key, where it starts when it was never used; null when there is none. */
   position: bigint | null;
 }
 
 /**
  * The position of the sequences that feed key columns (identity, serial, or any default with nextval). Leaves out keys
- * without a sequence (null). Privilege: SELECT or USAGE on the sequence. Locks: none on tables.
+ * without a sequence, and sequences that the role may not read (null). Privilege: SELECT or USAGE on the sequence.
+ * Locks: none on tables.
  */
 export async function listIdPositions(
   db: Db,
@@ -169,7 +170,8 @@ export async function listIdPositions(
   return await db.query<IdPositionRow>({
     text: `/* dbops:partitions.id-positions */
       select w.oid::int8::float8 as oid,
-             (select pg_catalog.max(pg_catalog.pg_sequence_last_value(d.seq))::int8
+             (select pg_catalog.max(case when pg_catalog.has_sequence_privilege(d.seq, 'select, usage')
+                                         then coalesce(pg_catalog.pg_sequence_last_value(d.seq), v.seqstart) end)::int8
                 from (select s.objid as seq
                         from pg_catalog.pg_depend as s
                         join pg_catalog.pg_class as q on q.oid = s.objid and q.relkind = 'S'
@@ -183,7 +185,8 @@ export async function listIdPositions(
                           on s.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass and s.objid = f.oid
                          and s.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
                         join pg_catalog.pg_class as q on q.oid = s.refobjid and q.relkind = 'S'
-                       where f.adrelid = w.oid and f.adnum = a.attnum) as d) as position
+                       where f.adrelid = w.oid and f.adnum = a.attnum) as d
+                join pg_catalog.pg_sequence as v on v.seqrelid = d.seq) as position
         from unnest($1::oid[], $2::text[]) as w(oid, key)
         join pg_catalog.pg_attribute as a on a.attrelid = w.oid and a.attname = w.key`,
     values: [keys.map((item) => item.oid), keys.map((item) => item.key)],

@@ -1,0 +1,236 @@
+import { DbopsError } from '../errors.ts';
+import { quietStep, transactionChange, type Change } from '../plan/step.ts';
+import { listForeignKeys, listParents, type ForeignKeyRow, type ParentRow } from '../sql/parents.ts';
+import { ident, literal, relation, visible } from '../sql/quote.ts';
+import {
+  hasRows,
+  listMarkedConstraints,
+  listRelationsNamed,
+  type MarkedConstraintRow,
+  type RelationRow,
+} from '../sql/relations.ts';
+import { attachLocks, attachSteps, createSteps, creatingMarker, type NewPartition } from './child.ts';
+import type { JobContext, PlanContext } from './context.ts';
+import {
+  excludeMarker,
+  excludingChanges,
+  leftoverConstraints,
+  refuseRowsInDefault,
+} from './default-partition.ts';
+import type { Problem } from './problems.ts';
+import { lastFinite } from './set.ts';
+import type { Wanted } from './wanted.ts';
+
+/** A partition that will be made, for people and --json. */
+export interface CreatedPartition {
+  table: string;
+  partition: string;
+  from: string;
+  to: string;
+}
+
+export interface CreationPlan {
+  changes: Change[];
+  created: CreatedPartition[];
+  problems: Problem[];
+}
+
+/** Looks up what the new partitions need and orders the changes. Reads the catalog, changes nothing. */
+export async function planCreation(context: PlanContext, wanted: Wanted[]): Promise<CreationPlan> {
+  const { db } = context;
+  const oids = wanted.map((item) => item.branch.oid);
+  const [parents, foreignKeys, relations, leftovers] = [
+    await listParents(
+      db,
+      wanted.map((item) => ({
+        oid: item.branch.oid,
+        leafOid: (lastFinite(item.branch) ?? item.branch.partitions.at(-1))?.oid ?? null,
+      })),
+    ),
+    await listForeignKeys(db, oids),
+    await listRelationsNamed(
+      db,
+      wanted.flatMap((item) => item.partitions.map((partition) => partition.table)),
+    ),
+    await listMarkedConstraints(db, excludeMarker),
+  ];
+  const plan: CreationPlan = { changes: [], created: [], problems: [] };
+  for (const item of wanted) {
+    const parent = parents.find((row) => row.oid === item.branch.oid);
+    if (parent === undefined) continue;
+    try {
+      checkPrivileges(item, parent, foreignKeys, db.server.user);
+      await planBranch(context, item, { parent, foreignKeys, relations, leftovers }, plan);
+    } catch (error) {
+      if (!(error instanceof DbopsError)) throw error;
+      plan.problems.push({ table: item.set.label, error });
+    }
+  }
+  return plan;
+}
+
+interface Facts {
+  parent: ParentRow;
+  foreignKeys: ForeignKeyRow[];
+  relations: RelationRow[];
+  leftovers: MarkedConstraintRow[];
+}
+
+async function planBranch(
+  context: PlanContext,
+  wanted: Wanted,
+  facts: Facts,
+  plan: CreationPlan,
+): Promise<void> {
+  const { db } = context;
+  const { set, branch } = wanted;
+  const changes = leftoverConstraints(context, wanted, facts.leftovers);
+  const created: CreatedPartition[] = [];
+  for (const partition of wanted.partitions) {
+    const existing = facts.relations.find(
+      (row) => row.schema === partition.table.schema && row.name === partition.table.name,
+    );
+    if (existing !== undefined) changes.push(await removeLeftover(db, existing, wanted, partition));
+    if (branch.defaultPartition !== undefined) await refuseRowsInDefault(db, wanted, partition);
+    changes.push(...partitionChanges(context, wanted, partition, facts));
+    created.push({
+      table: set.label,
+      partition: `${partition.table.schema}.${partition.table.name}`,
+      from: set.codec.format(partition.from),
+      to: set.codec.format(partition.to),
+    });
+  }
+  plan.changes.push(...changes);
+  plan.created.push(...created);
+}
+
+/** Everything is checked before the first step: an owner of nothing could create the table and then fail at the attach. */
+function checkPrivileges(
+  wanted: Wanted,
+  parent: ParentRow,
+  foreignKeys: ForeignKeyRow[],
+  user: string,
+): void {
+  const label = wanted.set.label;
+  if (!parent.isOwner) {
+    throw new DbopsError(
+      'privilege_missing',
+      `${label}: role "${user}" does not own it, and ATTACH PARTITION needs that`,
+      {
+        hint: `Run as its owner, or: GRANT ${ident(parent.owner)} TO ${ident(user)};`,
+      },
+    );
+  }
+  if (!parent.mayCreate) {
+    throw new DbopsError(
+      'privilege_missing',
+      `${label}: role "${user}" may not create tables in schema "${parent.leafSchema}"`,
+      {
+        hint: `GRANT CREATE ON SCHEMA ${ident(parent.leafSchema)} TO ${ident(user)};`,
+      },
+    );
+  }
+  const denied = foreignKeys.find(
+    (key) => key.oid === parent.oid && key.direction === 'outgoing' && !key.mayReference,
+  );
+  if (denied !== undefined) {
+    const other = relation({ schema: denied.otherSchema, name: denied.otherName });
+    throw new DbopsError(
+      'privilege_missing',
+      `${label}: its foreign key ${visible(denied.constraint)} needs REFERENCES on ${other}`,
+      {
+        hint: `GRANT REFERENCES ON ${other} TO ${ident(user)};`,
+      },
+    );
+  }
+}
+
+/** A table of that name is ours from a killed run (removed when empty), or somebody's: then nothing happens. */
+async function removeLeftover(
+  db: JobContext['db'],
+  row: RelationRow,
+  wanted: Wanted,
+  partition: NewPartition,
+): Promise<Change> {
+  const table = relation(row);
+  const label = visible(`${row.schema}.${row.name}`);
+  const isOurs = row.kind === 'r' && !row.isPartition && row.comment?.startsWith(creatingMarker) === true;
+  if (!isOurs) {
+    const what = row.isPartition
+      ? 'a partition with other bounds'
+      : row.comment?.startsWith('dbops:detached') === true
+        ? 'a detached partition'
+        : 'a relation that is none of its partitions';
+    throw new DbopsError('name_collision', `${wanted.set.label}: ${label} exists already and is ${what}`, {
+      detail: `the new partition from ${wanted.set.codec.format(partition.from)} to ${wanted.set.codec.format(partition.to)} would be called so`,
+      hint:
+        row.comment?.startsWith('dbops:detached') === true
+          ? `Attach it again with "dbops partition attach ${label} --to ${wanted.set.label}", or drop it.`
+          : 'Rename it, or change "naming" in the table\'s entry.',
+    });
+  }
+  if (await hasRows(db, table)) {
+    throw new DbopsError(
+      'name_collision',
+      `${wanted.set.label}: ${label} was left behind by an interrupted run and has rows`,
+      {
+        hint: `Look at them; "dbops partition attach ${label} --to ${wanted.set.label}" makes it a partition.`,
+      },
+    );
+  }
+  return removeTable(table, label, wanted.set.label);
+}
+
+/** Takes away a table that was made and never attached, unless somebody has put rows into it. */
+function removeTable(table: string, label: string, setLabel: string): Change {
+  return transactionChange({
+    summary: `remove ${label}, left behind by an interrupted run`,
+    table: setLabel,
+    event: 'partition_leftover_removed',
+    steps: [
+      quietStep(
+        `lock table ${table} in access exclusive mode`,
+        'nobody may write to it while it is looked at',
+      ),
+      quietStep(
+        `do ${literal(`begin if exists (select from ${table}) then raise exception 'the table has rows now'; end if; end`)}`,
+        'it must be empty still',
+      ),
+      quietStep(`drop table ${table}`, 'made by us, never attached'),
+    ],
+  });
+}
+
+/** One partition: made in one transaction, attached in another. A crash in between leaves a marked table. */
+function partitionChanges(
+  context: PlanContext,
+  wanted: Wanted,
+  partition: NewPartition,
+  facts: Facts,
+): Change[] {
+  const { db, settings } = context;
+  const { set, branch } = wanted;
+  const { parent } = facts;
+  const label = visible(`${partition.table.schema}.${partition.table.name}`);
+  const keys = facts.foreignKeys.filter((key) => key.oid === branch.oid);
+  const locks = attachLocks(parent, keys, db.server.versionNum, branch.defaultPartition);
+  const range = `from ${set.codec.format(partition.from)} to ${set.codec.format(partition.to)}`;
+  const common = { table: set.label, lockTimeoutMs: settings.lockTimeoutMs };
+  const create = transactionChange({
+    ...common,
+    summary: `create ${label} ${range}`,
+    event: 'partition_table_created',
+    isIntermediate: true,
+    undo: removeTable(relation(partition.table), label, set.label),
+    steps: createSteps(parent, set.settings.key, set.codec, partition, set.settings.storageParameters),
+  });
+  const excluding = excludingChanges(context, wanted, partition);
+  const attach = transactionChange({
+    ...common,
+    summary: `attach ${label} to ${set.label} ${range}`,
+    event: 'partition_created',
+    fields: { partition: `${partition.table.schema}.${partition.table.name}` },
+    steps: [...excluding.prelock, ...attachSteps(parent, set.codec, partition, locks), ...excluding.drop],
+  });
+  return [create, ...excluding.changes, attach];
+}
