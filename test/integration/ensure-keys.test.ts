@@ -1,0 +1,197 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { createDatabase, type TestDatabase } from '../support/database.ts';
+import { boundsOf, catalogOf, ranges, runEnsure, type TableEntry } from '../support/ensure.ts';
+
+let db: TestDatabase;
+
+beforeAll(async () => {
+  db = await createDatabase('ensure_keys');
+  await db.query('create schema k');
+});
+
+afterAll(() => db.drop());
+
+/** Bounds of two periods: the one that holds 2026-11-21 12:00 UTC, and the next. */
+const days: Record<string, [string, string, string]> = {
+  day: ['2026-11-21', '2026-11-22', '2026-11-23'],
+  week: ['2026-11-16', '2026-11-23', '2026-11-30'],
+  month: ['2026-11-01', '2026-12-01', '2027-01-01'],
+  quarter: ['2026-10-01', '2027-01-01', '2027-04-01'],
+  year: ['2026-01-01', '2027-01-01', '2028-01-01'],
+};
+const hours = ['2026-11-21 12:00:00', '2026-11-21 13:00:00', '2026-11-21 14:00:00'];
+const names: Record<string, [string, string]> = {
+  hour: ['y2026m11d21h12', 'y2026m11d21h13'],
+  day: ['y2026m11d21', 'y2026m11d22'],
+  week: ['y2026w47', 'y2026w48'],
+  month: ['y2026m11', 'y2026m12'],
+  quarter: ['y2026q4', 'y2027q1'],
+  year: ['y2026', 'y2027'],
+};
+
+const seconds = (day: string): number =>
+  Date.parse(day.includes(' ') ? `${day.replace(' ', 'T')}Z` : day) / 1000;
+const uuid = (tail: string) => (day: string) => {
+  const hex = (seconds(day) * 1000).toString(16).padStart(12, '0');
+  return `${hex.slice(0, 8)}-${hex.slice(8)}-${tail}`;
+};
+
+interface Kind {
+  name: string;
+  type: string;
+  show: (day: string) => string | number;
+  entry?: Record<string, unknown>;
+}
+
+const kinds: Kind[] = [
+  { name: 'date', type: 'date', show: (day) => day },
+  { name: 'timestamp', type: 'timestamp', show: (day) => (day.includes(' ') ? day : `${day} 00:00:00`) },
+  {
+    name: 'timestamptz',
+    type: 'timestamptz',
+    show: (day) => `${day.includes(' ') ? day : `${day} 00:00:00`}+00`,
+  },
+  { name: 'epoch_s', type: 'bigint', show: seconds, entry: { epoch: 'seconds' } },
+  { name: 'epoch_ms', type: 'bigint', show: (day) => seconds(day) * 1000, entry: { epoch: 'milliseconds' } },
+  { name: 'uuid', type: 'uuid', show: uuid('0000-0000-000000000000') },
+];
+
+const cases = kinds.flatMap((kind) =>
+  ['hour', 'day', 'week', 'month', 'quarter', 'year']
+    .filter((interval) => kind.name !== 'date' || interval !== 'hour')
+    .map((interval) => ({ kind, interval, table: `k.${kind.name}_${interval}` })),
+);
+
+describe('every kind of key with every interval', () => {
+  const entries = cases.map(({ kind, interval, table }): TableEntry => ({
+    table,
+    key: 'at',
+    interval,
+    premake: 1,
+    ...kind.entry,
+  }));
+
+  it('gets the current period and the next in one run, and nothing in a second', async () => {
+    for (const { kind, table } of cases) {
+      await db.query(`create table ${table} (id int, at ${kind.type} not null) partition by range (at)`);
+    }
+    const first = await runEnsure(db, entries);
+    expect(first.stderr).not.toContain('hint');
+    expect(first.code).toBe(0);
+    for (const { kind, interval, table } of cases) {
+      const ends = (interval === 'hour' ? hours : days[interval]!).map(kind.show);
+      const name = table.slice(2);
+      expect(await boundsOf(db, table), table).toEqual(
+        ranges(...ends).map((range, index) => [`${name}_${names[interval]![index]!}`, range]),
+      );
+    }
+    const before = await catalogOf(db);
+    const second = await runEnsure(db, entries);
+    expect(second.code).toBe(0);
+    expect(second.stdout).toBe(`nothing to create: ${String(entries.length)} tables have what they need\n`);
+    expect(await catalogOf(db, { withoutState: false })).toEqual(before);
+  });
+
+  it('makes tables in which rows of the period are found and others refused', async () => {
+    await db.query("insert into k.timestamptz_month values (1, '2026-12-31 23:59:59.999999+00')");
+    expect(await db.query('select tableoid::regclass::text as t from k.timestamptz_month')).toEqual([
+      { t: 'k.timestamptz_month_y2026m12' },
+    ]);
+    await expect(
+      db.query("insert into k.timestamptz_month values (1, '2027-01-01 00:00:00+00')"),
+    ).rejects.toThrow('no partition');
+  });
+});
+
+describe('uuids of version 7', () => {
+  it('go on with version bits where the bounds have them', async () => {
+    const show = uuid('7000-8000-000000000000');
+    const [from, to, next] = ['2026-11-01', '2026-12-01', '2027-01-01'].map(show);
+    await db.query(`create table k.u7 (id uuid) partition by range (id)`);
+    await db.query(`create table k.u7_a partition of k.u7 for values from ('${from!}') to ('${to!}')`);
+    const run = await runEnsure(db, [{ table: 'k.u7', key: 'id', interval: 'month', premake: 1 }]);
+    expect(run.code).toBe(0);
+    expect((await boundsOf(db, 'k.u7')).map(([, bound]) => bound)).toEqual(ranges(from!, to!, next!));
+  });
+});
+
+describe('ids', () => {
+  const sources = [
+    ['identity', 'bigint generated always as identity'],
+    ['serial', 'bigserial'],
+    ['small', 'int generated by default as identity'],
+  ] as const;
+
+  it.each(sources)('from %s: a fresh table, then one whose sequence has moved on', async (name, type) => {
+    const entry = { table: `k.ids_${name}`, key: 'id', interval: 1000, premake: 2 };
+    await db.query(`create table k.ids_${name} (id ${type}, note text) partition by range (id)`);
+    const fresh = await runEnsure(db, [entry]);
+    expect(fresh.stderr).not.toContain('hint');
+    expect(fresh.code).toBe(0);
+    expect(await boundsOf(db, entry.table)).toEqual(
+      ranges(0, 1000, 2000, 3000).map((range, index) => [`ids_${name}_p${String(index * 1000)}`, range]),
+    );
+    await db.query(`select setval(pg_get_serial_sequence('k.ids_${name}', 'id'), 2500)`);
+    expect((await runEnsure(db, [entry])).code).toBe(0);
+    expect((await boundsOf(db, entry.table)).map(([, bound]) => bound)).toEqual(
+      ranges(0, 1000, 2000, 3000, 4000, 5000),
+    );
+    await db.query(`insert into k.ids_${name} (note) values ('lands in 2501')`);
+    expect(await db.query(`select id::int from k.ids_${name}`)).toEqual([{ id: 2501 }]);
+  });
+
+  it('go on from bounds that begin at 1', async () => {
+    await db.query('create table k.from_one (id bigserial) partition by range (id)');
+    await db.query('create table k.from_one_a partition of k.from_one for values from (1) to (101)');
+    expect((await runEnsure(db, [{ table: 'k.from_one', key: 'id', interval: 100, premake: 1 }])).code).toBe(
+      0,
+    );
+    expect((await boundsOf(db, 'k.from_one')).map(([, bound]) => bound)).toEqual(ranges(1, 101, 201));
+  });
+
+  it('without a sequence are refused, with a hint', async () => {
+    await db.query('create table k.bare (id bigint) partition by range (id)');
+    const run = await runEnsure(db, [{ table: 'k.bare', key: 'id', interval: 100 }]);
+    expect(run.code).toBe(4);
+    expect(run.stderr).toContain('k.bare: how far its ids have come cannot be told');
+    expect(run.stderr).toContain('GRANT SELECT ON SEQUENCE');
+  });
+});
+
+describe('time zones', () => {
+  it.each([
+    ['Asia/Seoul', ['2026-11-20 15:00:00+00', '2026-11-21 15:00:00+00', '2026-11-22 15:00:00+00']],
+    ['America/New_York', ['2026-11-21 05:00:00+00', '2026-11-22 05:00:00+00', '2026-11-23 05:00:00+00']],
+    ['Asia/Kolkata', ['2026-11-20 18:30:00+00', '2026-11-21 18:30:00+00', '2026-11-22 18:30:00+00']],
+  ])('days begin at midnight in %s, whatever the session says', async (zone, ends) => {
+    const table = `k.days_${zone.split('/')[1]!.toLowerCase()}`;
+    await db.query(`create table ${table} (at timestamptz) partition by range (at)`);
+    const run = await runEnsure(db, [{ table, key: 'at', interval: 'day', timezone: zone, premake: 1 }], {
+      env: { PGTZ: 'Pacific/Auckland', TZ: 'Pacific/Chatham', PGOPTIONS: '-c timezone=Asia/Tokyo' },
+    });
+    expect(run.code).toBe(0);
+    expect((await boundsOf(db, table)).map(([, bound]) => bound)).toEqual(ranges(...ends));
+  });
+
+  it('a day of 25 hours and its 25 hours have partitions of their own', async () => {
+    await db.query('create table k.long_day (at timestamptz) partition by range (at)');
+    await db.query('create table k.long_hours (at timestamptz) partition by range (at)');
+    const zone = { timezone: 'America/New_York', key: 'at' };
+    const run = await runEnsure(
+      db,
+      [
+        { table: 'k.long_day', interval: 'day', premake: 1, ...zone },
+        { table: 'k.long_hours', interval: 'hour', premake: 24, ...zone },
+      ],
+      { now: '2026-11-01T04:00:00Z' },
+    );
+    expect(run.code).toBe(0);
+    expect((await boundsOf(db, 'k.long_day')).map(([, bound]) => bound)).toEqual(
+      ranges('2026-11-01 04:00:00+00', '2026-11-02 05:00:00+00', '2026-11-03 05:00:00+00'),
+    );
+    const created = await boundsOf(db, 'k.long_hours');
+    expect(created).toHaveLength(25);
+    expect(created.map(([name]) => name)).toContain('long_hours_y2026m11d01h01b');
+    expect(created.at(-1)![1]).toBe("FROM ('2026-11-02 04:00:00+00') TO ('2026-11-02 05:00:00+00')");
+  });
+});
