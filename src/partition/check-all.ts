@@ -9,7 +9,7 @@ import { findLastSuccess, findStateVersion } from '../sql/state.ts';
 import { checkBounds, checkDetached, checkPending, checkRunway, type Finding } from './check.ts';
 import { creatingMarker } from './child.ts';
 import type { JobContext } from './context.ts';
-import { excludeMarker } from './ensure.ts';
+import { excludeMarker } from './default-partition.ts';
 import { currentPoints, loadSets } from './load-sets.ts';
 import type { PartitionSet } from './set.ts';
 

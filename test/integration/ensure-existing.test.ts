@@ -21,8 +21,11 @@ async function tableWith(name: string, type: string, ...ends: string[]): Promise
   }
 }
 
-async function extend(entry: Omit<TableEntry, 'key'>, args: string[] = []): Promise<string[]> {
-  const run = await runEnsure(db, [{ key: 'at', premake: 1, ...entry } as TableEntry], { args });
+async function extend(
+  entry: Partial<TableEntry> & Pick<TableEntry, 'table' | 'interval'>,
+  args: string[] = [],
+): Promise<string[]> {
+  const run = await runEnsure(db, [{ key: 'at', premake: 1, ...entry }], { args });
   expect(run.stderr).not.toContain('hint');
   expect(run.code).toBe(0);
   return (await boundsOf(db, entry.table)).map(([, bound]) => bound);
