@@ -33,6 +33,25 @@ export function packagesAreInstalled() {
 }
 
 /**
+ * Whether dist/ was built after the last change of what it is built from. Building again for nothing would take the
+ * program from under whoever runs it at the time.
+ */
+export function bundleIsCurrent() {
+  const built = modified('dist/THIRD-PARTY-NOTICES.txt');
+  const sources = fs
+    .readdirSync(path.join(projectRoot, 'src'), { recursive: true, encoding: 'utf8' })
+    .map((name) => path.join('src', name));
+  return ['package.json', 'package-lock.json', 'scripts/build.mjs', ...sources].every(
+    (file) => modified(file) < built,
+  );
+}
+
+/** @param {string} file */
+function modified(file) {
+  return fs.statSync(path.join(projectRoot, file), { throwIfNoEntry: false })?.mtimeMs ?? 0;
+}
+
+/**
  * Makes sure there is a PostgreSQL to test with, installing one where that is ours to do.
  * @returns {Promise<{ env: Record<string, string>, release: () => Promise<void> }>} what the tests need in
  *   their environment, and what to call after them
