@@ -17,7 +17,7 @@ export const create = {
     if (partmanVersion === null) return [notMeasured('creating 15 x 6 partitions, against pg_partman')];
     const template = await example('create_template', { rows: 0 });
     const sets = await monthlySets(template);
-    await createPartmanSets(template, sets, { interval: 'monthly', premake: FEW.partitionsEach + 1 });
+    await createPartmanSets(template, sets, { interval: 'monthly', premake: FEW.partitionsEach });
     const before = await countPartitions(template);
     const config = writeConfig(path.join(dir, 'create.yaml'), {
       tables: sets.map(({ table }) => table),
@@ -73,7 +73,7 @@ export const createMany = {
     await createParents(template, sets);
     const premake = MANY.partitionsEach + 1;
     if (partmanVersion === null) await createCurrentPartitions(template, sets);
-    else await createPartmanSets(template, sets, { interval: 'daily', premake });
+    else await createPartmanSets(template, sets, { interval: 'daily', premake: MANY.partitionsEach });
     const config = writeConfig(path.join(dir, 'create-many.yaml'), {
       tables: sets.map(({ table }) => table),
       key: () => 'at',
