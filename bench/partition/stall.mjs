@@ -4,7 +4,7 @@ import { exampleConfig } from '../../scripts/lib/ai-factory.mjs';
 import { open, waitForRow, withClient } from '../lib/database.mjs';
 import { runDbops } from '../lib/dbops.mjs';
 import { milliseconds } from '../lib/report.mjs';
-import { startWriter } from '../lib/writer.mjs';
+import { startWriter } from '../../scripts/lib/writer.mjs';
 
 const TABLE = 'public.judgment_executions';
 const READER_SECONDS = 20;

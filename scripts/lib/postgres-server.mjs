@@ -53,6 +53,7 @@ const SOCKET_DIR_MAX = 103 - 15;
  * @property {(options?: { immediate?: boolean }) => Promise<void>} stop ends the server and removes its directory
  * @property {() => Promise<void>} kill9 ends the postmaster as a crash would; restart() recovers
  * @property {(options?: { whileStopped?: () => unknown }) => Promise<void>} restart
+ * @property {() => void} leaveRunning lets the server and its directory outlive this process
  */
 
 /**
@@ -117,6 +118,7 @@ export async function startServer(options) {
       await whileStopped?.();
       await post.start(post.port);
     },
+    leaveRunning: () => void running.delete(dir),
   };
 }
 

@@ -1,7 +1,7 @@
 // A writer as an application is one: the same statement again and again, each one's time kept.
 import { performance } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { open } from './database.mjs';
+import pg from 'pg';
 
 /**
  * @typedef {object} Writes
@@ -18,7 +18,8 @@ import { open } from './database.mjs';
  * @returns {Promise<{ soFar: () => Writes, stop: () => Promise<Writes> }>}
  */
 export async function startWriter(url, { text, values = () => [], perSecond }) {
-  const client = await open(url);
+  const client = new pg.Client({ connectionString: url, application_name: 'writer' });
+  await client.connect();
   /** @type {{ from: number, to: number }[]} */
   const spans = [];
   /** @type {string[]} */
