@@ -1,10 +1,11 @@
 import { readFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
-import { join } from 'node:path';
-import { LineCounter, parseDocument, type Document } from 'yaml';
+import { isAbsolute, join, resolve } from 'node:path';
+import { isMap, isScalar, isSeq, LineCounter, parseDocument, type Document } from 'yaml';
 import { DbopsError } from '../errors.ts';
+import { contradictions } from './contradictions.ts';
 import type { Environment } from './environment.ts';
-import { nearest } from './nearest.ts';
+import { describeIssue, pathText, valueAt, type Issue, type Path, type Problem } from './issues.ts';
 import { fileSchema, type FileSettings } from './schema.ts';
 
 /** A configuration file as it was read: its values, and where each stands. */
@@ -12,8 +13,8 @@ export interface LoadedFile {
   path: string;
   kind: 'given' | 'project' | 'user' | 'system';
   settings: FileSettings;
-  /** The values as written, for `config show`. */
-  raw: Record<string, unknown>;
+  /** "dbops.yaml:12: partitions[2].naming", for messages about a value that was read well but makes no sense. */
+  locate: (path: Path) => string;
 }
 
 interface Place {
@@ -23,7 +24,8 @@ interface Place {
 
 /**
  * Reads every configuration file that applies: exactly the one given (--config, DBOPS_CONFIG), else the project's, the
- * user's and the system's, the nearer before the farther. Throws config_invalid with all errors of a file at once.
+ * user's and the system's, the nearer before the farther. Throws config_invalid with all errors of all files at once,
+ * and config_not_found for a file that cannot be read.
  */
 export async function loadFiles(
   given: string | undefined,
@@ -31,26 +33,25 @@ export async function loadFiles(
   env: Environment,
 ): Promise<LoadedFile[]> {
   const files: LoadedFile[] = [];
+  const invalid: InvalidFile[] = [];
   for (const place of places(given, cwd, env)) {
-    let text: string;
-    try {
-      text = await readFile(place.path, 'utf8');
-    } catch (cause) {
-      if (place.kind !== 'given' && (cause as NodeJS.ErrnoException).code === 'ENOENT') continue;
-      throw new DbopsError('config_not_found', `cannot read the configuration file ${place.path}`, {
-        hint: 'Check the path given by --config or DBOPS_CONFIG, and that this user may read it.',
-        detail: (cause as Error).message,
-        cause,
-      });
-    }
-    files.push({ ...place, ...parseFile(text, place.path, env) });
+    const text = await readPlace(place, cwd);
+    if (text === undefined) continue;
+    const parsed = checkFile(text, place.path, env);
+    if (parsed.problems.length > 0) invalid.push({ path: place.path, problems: parsed.problems });
+    else files.push({ ...place, settings: parsed.settings, locate: parsed.locate });
   }
+  if (invalid.length > 0) throw invalidFiles(invalid);
   return files;
 }
 
-function places(given: string | undefined, cwd: string, env: Environment): Place[] {
+/** The places where a configuration is looked for, the nearest first. */
+export function places(given: string | undefined, cwd: string, env: Environment): Place[] {
   if (given !== undefined) return [{ path: given, kind: 'given' }];
-  const userFolder = env['XDG_CONFIG_HOME'] ?? join(env['HOME'] ?? homedir(), '.config');
+  // The XDG specification: an empty or relative path is as good as none.
+  const xdg = env['XDG_CONFIG_HOME'];
+  const home = env['HOME'] ?? homedir();
+  const userFolder = xdg !== undefined && isAbsolute(xdg) ? xdg : join(home, '.config');
   return [
     { path: join(cwd, 'dbops.yaml'), kind: 'project' },
     { path: join(userFolder, 'dbops', 'dbops.yaml'), kind: 'user' },
@@ -58,49 +59,142 @@ function places(given: string | undefined, cwd: string, env: Environment): Place
   ];
 }
 
-type Path = (string | number)[];
-
-interface Problem {
-  path: Path;
-  message: string;
-}
-
-/** Parses and checks one file. Exported for tests and for `config check`. */
-export function parseFile(
-  text: string,
-  path: string,
-  env: Environment,
-): { settings: FileSettings; raw: Record<string, unknown> } {
-  const lines = new LineCounter();
-  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
-  if (document.errors.length > 0) {
-    const list = document.errors.map((error) => {
-      const { line, col } = lines.linePos(error.pos[0]);
-      return `${path}:${String(line)}:${String(col)}: ${error.message}`;
+async function readPlace(place: Place, cwd: string): Promise<string | undefined> {
+  try {
+    return await readFile(resolve(cwd, place.path), 'utf8');
+  } catch (cause) {
+    const { code = '', message } = cause as NodeJS.ErrnoException;
+    if (place.kind !== 'given' && ['ENOENT', 'ENOTDIR'].includes(code)) return undefined;
+    const reasons: Record<string, string> = {
+      ENOENT: 'there is no such file',
+      ENOTDIR: 'a part of its path is not a directory',
+      EACCES: 'this user may not read it',
+      EISDIR: 'it is a directory',
+    };
+    const where =
+      place.kind === 'given'
+        ? 'Check the path that --config or DBOPS_CONFIG gives.'
+        : 'It is read because it lies where a configuration is looked for; --config names another file.';
+    throw new DbopsError('config_not_found', `cannot read the configuration file ${place.path}`, {
+      detail: reasons[code] ?? message,
+      hint: where,
+      cause,
     });
-    throw invalid(path, list);
   }
-  const problems: Problem[] = [];
-  const raw: unknown = fill(document.toJS({ maxAliasCount: 100 }), [], env, problems) ?? {};
-  const checked = fileSchema.safeParse(raw);
-  if (!checked.success)
-    problems.push(...checked.error.issues.flatMap((issue) => describeIssue(issue as Issue, raw)));
-  else problems.push(...contradictions(checked.data));
-  if (problems.length > 0 || !checked.success) {
-    throw invalid(
-      path,
-      problems.map((problem) => `${locate(document, lines, path, problem.path)}: ${problem.message}`),
-    );
-  }
-  return { settings: checked.data, raw: raw as Record<string, unknown> };
 }
 
-function invalid(path: string, list: string[]): DbopsError {
-  const count = list.length === 1 ? '1 error' : `${String(list.length)} errors`;
-  return new DbopsError('config_invalid', `the configuration file ${path} has ${count}`, {
-    detail: list.join('\n'),
+interface InvalidFile {
+  path: string;
+  /** Lines that begin with the place. */
+  problems: string[];
+}
+
+function invalidFiles(list: InvalidFile[]): DbopsError {
+  const count = list.reduce((sum, item) => sum + item.problems.length, 0);
+  const errors = count === 1 ? '1 error' : `${String(count)} errors`;
+  const which =
+    list.length === 1
+      ? `the configuration file ${list[0]?.path ?? ''} has`
+      : `${String(list.length)} configuration files have`;
+  return new DbopsError('config_invalid', `${which} ${errors}`, {
+    detail: list.flatMap((item) => item.problems).join('\n'),
     hint: '"dbops config schema" prints what a file may hold, "dbops help config" shows an example.',
   });
+}
+
+type Checked = { settings: FileSettings; locate: (path: Path) => string; problems: string[] };
+
+/** Parses and checks one file. Throws config_invalid with all its errors. */
+export function parseFile(text: string, path: string, env: Environment): Omit<Checked, 'problems'> {
+  const { problems, ...parsed } = checkFile(text, path, env);
+  if (problems.length > 0) throw invalidFiles([{ path, problems }]);
+  return parsed;
+}
+
+function checkFile(text: string, path: string, env: Environment): Checked {
+  const lines = new LineCounter();
+  // "<<: *anchor" is how people share settings between entries.
+  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, merge: true });
+  const locate = (place: Path) => locateIn(document, lines, path, place);
+  const syntax = syntaxProblems(document, lines, text, path);
+  if (syntax.length > 0) return { settings: {}, locate, problems: syntax };
+  let written: unknown;
+  try {
+    written = withoutEmptySections(document.toJS({ maxAliasCount: 100 }) ?? {});
+  } catch (error) {
+    return { settings: {}, locate, problems: [`${path}: ${(error as Error).message}`] };
+  }
+  const problems: Problem[] = [];
+  const filled = fill(written, [], env, problems);
+  const unset = new Set(problems.map((problem) => pathText(problem.path)));
+  const { settings, issues } = validate(filled, document);
+  for (const problem of issues.flatMap((issue) => describeIssue(issue, written))) {
+    if (!unset.has(pathText(problem.path))) problems.push(problem);
+  }
+  if (settings !== undefined && problems.length === 0) problems.push(...contradictions(settings));
+  return {
+    settings: settings ?? {},
+    locate,
+    problems: inOrder(problems, document).map((problem) => `${locate(problem.path)}: ${problem.message}`),
+  };
+}
+
+/** The first thing on each line that is no YAML: what follows it on the line is only its consequence. */
+function syntaxProblems(document: Document, lines: LineCounter, text: string, path: string): string[] {
+  const seen = new Set<number>();
+  return [...document.errors, ...document.warnings].flatMap((error) => {
+    const { line, col } = lines.linePos(error.pos[0]);
+    if (seen.has(line)) return [];
+    seen.add(line);
+    return [`${path}:${String(line)}:${String(col)}: ${syntaxMessage(error, text)}`];
+  });
+}
+
+function syntaxMessage(
+  error: { code: string; message: string; pos: [number, number] },
+  text: string,
+): string {
+  const { code, message, pos } = error;
+  if (text.slice(pos[0] - 1, pos[0] + 1) === '${')
+    return 'a variable within { } or [ ] needs quotes: "${NAME}"';
+  if (code === 'MULTIPLE_DOCS') return 'a second document begins here ("---"); a configuration is one';
+  if (code === 'TAB_AS_INDENT') return 'a tab indents this line; YAML takes spaces only';
+  return message.slice(0, 1).toLowerCase() + message.slice(1);
+}
+
+/** "partitions:" with every entry commented out is an empty list, not an error. */
+function withoutEmptySections(root: unknown): unknown {
+  if (root === null || typeof root !== 'object' || Array.isArray(root)) return root;
+  return Object.fromEntries(Object.entries(root).filter(([, value]) => value !== null));
+}
+
+/**
+ * Checks against the schema. A variable is text, but "port: ${PORT}" means a number: where a number is wanted and an
+ * unquoted ${VAR} stands alone, its digits are one.
+ */
+function validate(
+  filled: unknown,
+  document: Document,
+): { settings: FileSettings | undefined; issues: Issue[] } {
+  const first = fileSchema.safeParse(filled);
+  if (first.success) return { settings: first.data, issues: [] };
+  const issues = first.error.issues as Issue[];
+  let changed = false;
+  for (const { code, path } of issues) {
+    const value = valueAt(filled, path);
+    if (!['invalid_type', 'invalid_union'].includes(code) || typeof value !== 'string') continue;
+    const node = document.getIn(path, true);
+    if (!isScalar(node) || node.type !== 'PLAIN' || !/^\$\{\w+\}$/.test(String(node.value))) continue;
+    if (!/^\d{1,15}$/.test(value)) continue;
+    (valueAt(filled, path.slice(0, -1)) as Record<string | number, unknown>)[path.at(-1) ?? ''] =
+      Number(value);
+    changed = true;
+  }
+  if (!changed) return { settings: undefined, issues };
+  const second = fileSchema.safeParse(filled);
+  return second.success
+    ? { settings: second.data, issues: [] }
+    : { settings: undefined, issues: second.error.issues as Issue[] };
 }
 
 /** Fills ${VAR} from the environment in every string; $${ stands for a literal ${. */
@@ -122,179 +216,34 @@ function fill(value: unknown, path: Path, env: Environment, problems: Problem[])
   return value;
 }
 
-/** The parts of zod's issues that the messages are made from. */
-interface Issue {
-  code: string;
-  path: Path;
-  message: string;
-  keys?: string[];
-  expected?: string;
-  values?: unknown[];
-  minimum?: number | bigint;
-  maximum?: number | bigint;
-  errors?: Issue[][];
+/** By their place in the file, as a person corrects them. */
+function inOrder(problems: Problem[], document: Document): Problem[] {
+  const offset = (problem: Problem) => nearestPosition(document, problem.path) ?? 0;
+  return [...problems].sort((a, b) => offset(a) - offset(b));
 }
 
-function describeIssue(issue: Issue, raw: unknown): Problem[] {
-  const { path } = issue;
-  switch (issue.code) {
-    case 'unrecognized_keys': {
-      const known = knownKeys(path);
-      return (issue.keys ?? []).map((key) => {
-        const guess = nearest(key, known);
-        const help = guess === undefined ? `known are ${known.join(', ')}` : `did you mean "${guess}"?`;
-        return { path: [...path, key], message: `unknown key; ${help}` };
-      });
-    }
-    case 'invalid_type': {
-      const value = valueAt(raw, path);
-      if (value === undefined) return [{ path, message: 'is missing' }];
-      return [{ path, message: `must be ${typeName(issue.expected)}, not ${describeValue(value)}` }];
-    }
-    case 'invalid_value': {
-      const values = (issue.values ?? []).map(String);
-      const value = valueAt(raw, path);
-      if (value === undefined) return [{ path, message: 'is missing' }];
-      const guess = typeof value === 'string' ? nearest(value, values) : undefined;
-      const help = guess === undefined ? '' : `; did you mean "${guess}"?`;
-      return [{ path, message: `must be ${values.join(', ')}, not ${describeValue(value)}${help}` }];
-    }
-    case 'too_small':
-      return [
-        {
-          path,
-          message:
-            issue.message.startsWith('Invalid') || issue.message.startsWith('Too')
-              ? `must be at least ${String(issue.minimum)}`
-              : issue.message,
-        },
-      ];
-    case 'too_big':
-      return [{ path, message: `must be at most ${String(issue.maximum)}` }];
-    default: {
-      const value = valueAt(raw, path);
-      if (value === undefined) return [{ path, message: 'is missing' }];
-      return [{ path, message: `${issue.message}, not ${describeValue(value)}` }];
-    }
-  }
+function locateIn(document: Document, lines: LineCounter, file: string, path: Path): string {
+  const position = nearestPosition(document, path);
+  const line = position === undefined ? '' : `:${String(lines.linePos(position).line)}`;
+  return `${file}${line}: ${pathText(path)}`;
 }
 
-function typeName(expected: string | undefined): string {
-  if (expected === 'object' || expected === 'record') return 'a mapping';
-  if (expected === 'array') return 'a list';
-  if (expected === 'string') return 'text';
-  return expected === 'int' ? 'a whole number' : `a ${expected ?? 'different value'}`;
-}
-
-function describeValue(value: unknown): string {
-  if (value === null) return 'empty';
-  if (Array.isArray(value)) return 'a list';
-  if (typeof value === 'object') return 'a mapping';
-  return JSON.stringify(value);
-}
-
-function valueAt(root: unknown, path: Path): unknown {
-  let value: unknown = root;
-  for (const part of path) {
-    if (value === null || typeof value !== 'object') return undefined;
-    value = (value as Record<string | number, unknown>)[part];
-  }
-  return value;
-}
-
-/** The keys that the schema knows at a path, found by walking it. */
-function knownKeys(path: Path): string[] {
-  let schema: unknown = fileSchema;
-  for (const part of path) {
-    schema = unwrap(schema);
-    const def = (schema as { def?: { shape?: Record<string, unknown>; element?: unknown } }).def;
-    schema = typeof part === 'number' ? def?.element : def?.shape?.[part];
-  }
-  const shape = (unwrap(schema) as { def?: { shape?: Record<string, unknown> } } | undefined)?.def?.shape;
-  return Object.keys(shape ?? {});
-}
-
-function unwrap(schema: unknown): unknown {
-  let current = schema as { def?: { innerType?: unknown } } | undefined;
-  while (current?.def?.innerType !== undefined) current = current.def.innerType as typeof current;
-  return current;
-}
-
-function locate(document: Document, lines: LineCounter, file: string, path: Path): string {
+/** Where the value stands, or what holds it. */
+function nearestPosition(document: Document, path: Path): number | undefined {
   for (let length = path.length; length > 0; length -= 1) {
     const position = positionOf(document, path.slice(0, length));
-    if (position !== undefined) {
-      return `${file}:${String(lines.linePos(position).line)}: ${pathText(path)}`;
-    }
+    if (position !== undefined) return position;
   }
-  return `${file}: ${pathText(path)}`;
+  return undefined;
 }
 
 function positionOf(document: Document, path: Path): number | undefined {
   const parent = path.length === 1 ? document.contents : document.getIn(path.slice(0, -1), true);
-  const items = (
-    parent as { items?: { key?: { value?: unknown; range?: number[] }; range?: number[] }[] } | null
-  )?.items;
   const last = path.at(-1);
-  const item = typeof last === 'number' ? items?.[last] : items?.find((pair) => pair.key?.value === last);
-  return item?.key?.range?.[0] ?? item?.range?.[0];
-}
-
-/** partitions[2].retention.hot */
-function pathText(path: Path): string {
-  if (path.length === 0) return '(top level)';
-  return path
-    .map((part, index) => (typeof part === 'number' ? `[${String(part)}]` : index === 0 ? part : `.${part}`))
-    .join('');
-}
-
-/** What the schema alone cannot see: values that contradict each other. */
-function contradictions(settings: FileSettings): Problem[] {
-  const problems: Problem[] = [];
-  const seen = new Map<string, number>();
-  for (const [index, item] of (settings.partitions ?? []).entries()) {
-    const path: Path = ['partitions', index];
-    const table = item.table.includes('.') ? item.table : `public.${item.table}`;
-    const earlier = seen.get(table);
-    if (earlier !== undefined) {
-      problems.push({
-        path: [...path, 'table'],
-        message: `${table} stands in partitions[${String(earlier)}] already`,
-      });
-    }
-    seen.set(table, index);
-    if (typeof item.interval === 'number' && item.epoch !== undefined) {
-      problems.push({
-        path: [...path, 'epoch'],
-        message: 'goes with a calendar interval, not with a number of ids',
-      });
-    }
-    const { retention } = item;
-    if (retention?.cold !== undefined && retention.then !== undefined) {
-      problems.push({ path: [...path, 'retention'], message: 'cold and "then: delete" exclude each other' });
-    }
-    if (retention === undefined) continue;
-    if (typeof item.interval === 'string' && typeof retention.hot === 'number') {
-      problems.push({
-        path: [...path, 'retention', 'hot'],
-        message: 'must be a duration such as "90 days", not a number',
-      });
-    }
-    if (typeof item.interval === 'number' && typeof retention.hot !== 'number') {
-      problems.push({
-        path: [...path, 'retention', 'hot'],
-        message: 'must be a number of ids, since the interval is one',
-      });
-    }
-    if (retention.cold !== undefined && typeof retention.hot !== 'number') {
-      const days = (span: { months: number; seconds: number }) => span.months * 30.4 + span.seconds / 86_400;
-      if (days(retention.cold) <= days(retention.hot)) {
-        problems.push({
-          path: [...path, 'retention', 'cold'],
-          message: 'is the total age and must be longer than hot',
-        });
-      }
-    }
+  if (isSeq(parent) && typeof last === 'number') {
+    return (parent.items[last] as { range?: [number] } | undefined)?.range?.[0];
   }
-  return problems;
+  if (!isMap(parent)) return undefined;
+  const pair = parent.items.find((item) => isScalar(item.key) && String(item.key.value) === String(last));
+  return isScalar(pair?.key) ? pair.key.range?.[0] : undefined;
 }

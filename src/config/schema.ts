@@ -7,12 +7,15 @@ import { durationPattern, parseDuration, type Duration } from './duration.ts';
  */
 const duration = z
   .pipe(
-    z
-      .string()
-      .check(
-        z.regex(new RegExp(durationPattern, 'i'), 'write a duration such as "90 days", "2 years" or "30s"'),
-      ),
-    z.transform((text): Duration => parseDuration(text) ?? { months: 0, seconds: 0 }),
+    z.string().check(
+      z.regex(new RegExp(durationPattern, 'i'), 'must be a duration such as "90 days", "2 years" or "30s"'),
+      // Months and years come whole: what "1.5 years" ends up as must never be guessed where retention hangs on it.
+      z.refine((text) => isUsable(parseDuration(text)), {
+        error: 'must be whole months or years, and at most 1000 years',
+        when: (payload) => payload.issues.length === 0,
+      }),
+    ),
+    z.transform((text): Duration => parseDuration(text) as Duration),
   )
   .check(z.describe('A duration: "90 days", "6 months", "2 years", "30s".'));
 
@@ -20,7 +23,7 @@ const name = z.string().check(z.minLength(1, 'must not be empty'));
 const timezone = z
   .string()
   .check(
-    z.refine(isTimeZone, 'is not a time zone name; write it as Asia/Seoul, Europe/Berlin or UTC'),
+    z.refine(isTimeZone, 'must be a time zone name such as Asia/Seoul, Europe/Berlin or UTC'),
     z.describe('IANA time zone in which periods begin, e.g. Asia/Seoul.'),
   );
 const premake = z
@@ -122,7 +125,16 @@ export function jsonSchema(): Record<string, unknown> {
   return { title: 'dbops.yaml', ...schema };
 }
 
+const longestDays = 365_250;
+
+function isUsable(duration: Duration | undefined): boolean {
+  if (duration === undefined) return false;
+  return duration.months * 30.4 + duration.seconds / 86_400 <= longestDays;
+}
+
 function isTimeZone(text: string): boolean {
+  // Newer Node versions take "+09:00" as well, which PostgreSQL reads the other way round.
+  if (!/^[A-Za-z]/.test(text)) return false;
   try {
     new Intl.DateTimeFormat('en', { timeZone: text });
     return true;

@@ -1,9 +1,13 @@
-import { readFile } from 'node:fs/promises';
 import { DbopsError } from '../errors.ts';
-import { durationMs, parseDuration, type Duration } from './duration.ts';
+import { connectionSettings, nonEmpty, type ConnectionSource, type SettingFlags } from './connection.ts';
+import { durationMs, type Duration } from './duration.ts';
 import type { Environment } from './environment.ts';
 import { loadFiles, type LoadedFile } from './load.ts';
+import { Picker, type Origin } from './picker.ts';
 import type { FilePartition, FileSettings, IntervalUnit } from './schema.ts';
+import { splitTable } from './table-name.ts';
+
+export { splitTable } from './table-name.ts';
 
 /** Retention as configured; hot is a number for id ranges. */
 export interface Retention {
@@ -31,17 +35,7 @@ export interface PartitionSettings {
 
 /** Everything that a command needs to know, from all sources, by precedence. */
 export interface Settings {
-  connection: {
-    url?: string | undefined;
-    host?: string | undefined;
-    port?: number | undefined;
-    database?: string | undefined;
-    user?: string | undefined;
-    password?: string | undefined;
-    sslmode?: string | undefined;
-    sslrootcert?: string | undefined;
-    connectTimeoutMs: number;
-  };
+  connection: ConnectionSource;
   stateSchema: string;
   logFormat: 'text' | 'json';
   lockTimeoutMs: number;
@@ -53,158 +47,96 @@ export interface Settings {
   origins: Origin[];
 }
 
-export interface Origin {
-  path: string;
-  value: string;
-  source: string;
-}
-
-/** Flags that every command takes and that override all else. */
-export interface SettingFlags {
-  config?: string | undefined;
-  url?: string | undefined;
-  logFormat?: string | undefined;
-}
-
-interface Candidate {
-  value: unknown;
-  source: string;
-}
-
-/** Resolves flags, environment and files into settings. Precedence: flag, DBOPS_*, DATABASE_URL, PG*, files, default. */
+/**
+ * Resolves flags, environment and files into settings. Precedence: flag, DBOPS_*, DATABASE_URL, PG*, files, default.
+ * Throws config_invalid, config_not_found or usage.
+ */
 export async function loadSettings(flags: SettingFlags, cwd: string, env: Environment): Promise<Settings> {
-  const files = await loadFiles(flags.config ?? env['DBOPS_CONFIG'], cwd, env);
-  const origins: Origin[] = [];
-
-  /** The first candidate that has a value; its origin is kept. */
-  function pick(path: string, candidates: Candidate[], secret = false): unknown {
-    const chosen = candidates.find((candidate) => candidate.value !== undefined && candidate.value !== '');
-    if (chosen === undefined) return undefined;
-    origins.push({
-      path,
-      value: secret ? mask(String(chosen.value)) : display(chosen.value),
-      source: chosen.source,
-    });
-    return chosen.value;
-  }
-  const fromFiles = (read: (file: FileSettings) => unknown): Candidate[] =>
-    files.map((file) => ({ value: read(file.settings), source: `${file.path} (${file.kind} file)` }));
-  const fromEnv = (name: string): Candidate => ({ value: env[name], source: `environment ${name}` });
-
-  const url = pick(
-    'connection.url',
-    [
-      { value: flags.url, source: 'flag --url' },
-      fromEnv('DBOPS_URL'),
-      {
-        value: await firstLine(env['DBOPS_URL_FILE'], 'DBOPS_URL_FILE'),
-        source: 'environment DBOPS_URL_FILE',
-      },
-      fromEnv('DATABASE_URL'),
-      ...(env['PGHOST'] === undefined && env['PGDATABASE'] === undefined
-        ? fromFiles((file) => file.connection?.url)
-        : []),
-    ],
-    true,
-  ) as string | undefined;
-  const part = (field: 'host' | 'port' | 'database' | 'user' | 'sslmode' | 'sslrootcert', variable: string) =>
-    pick(`connection.${field}`, [fromEnv(variable), ...fromFiles((file) => file.connection?.[field])]);
-  const passwordFile = files.find((file) => file.settings.connection?.passwordFile !== undefined);
-  const password = pick(
-    'connection.password',
-    [
-      fromEnv('DBOPS_PASSWORD'),
-      {
-        value: await firstLine(env['DBOPS_PASSWORD_FILE'], 'DBOPS_PASSWORD_FILE'),
-        source: 'environment DBOPS_PASSWORD_FILE',
-      },
-      fromEnv('PGPASSWORD'),
-      {
-        value: await firstLine(passwordFile?.settings.connection?.passwordFile, 'connection.passwordFile'),
-        source: `${passwordFile?.path ?? ''} connection.passwordFile`,
-      },
-    ],
-    true,
-  ) as string | undefined;
-  const port = part('port', 'PGPORT');
-  const connectTimeout = pick('connection.connectTimeout', [
-    { value: pgConnectTimeout(env['PGCONNECT_TIMEOUT']), source: 'environment PGCONNECT_TIMEOUT' },
-    ...fromFiles((file) => file.connection?.connectTimeout),
-    { value: { months: 0, seconds: 10 }, source: 'default' },
-  ]) as Duration;
-  const logFormat = pick('log.format', [
-    { value: flags.logFormat, source: 'flag --log-format' },
-    fromEnv('DBOPS_LOG_FORMAT'),
-    ...fromFiles((file) => file.log?.format),
-    { value: 'text', source: 'default' },
-  ]) as string;
-  if (logFormat !== 'text' && logFormat !== 'json') {
-    throw new DbopsError('usage', `the log format is text or json, not "${logFormat}"`, {
-      hint: 'Give --log-format text or --log-format json.',
+  // A script whose variable is empty must not end up on another database.
+  for (const flag of ['config', 'url'] as const) {
+    if (flags[flag] !== '') continue;
+    throw new DbopsError('usage', `--${flag} was given nothing`, {
+      hint: 'Is the variable that its value comes from set?',
     });
   }
-  const seconds = (count: number): Duration => ({ months: 0, seconds: count });
+  return await resolveSettings(
+    flags,
+    await loadFiles(flags.config ?? nonEmpty(env['DBOPS_CONFIG']), cwd, env),
+    cwd,
+    env,
+  );
+}
 
+/** The defaults alone, with what the flags say: for commands that need neither a file nor a database. */
+export async function defaultSettings(flags: SettingFlags): Promise<Settings> {
+  return await resolveSettings(flags, [], '/', {});
+}
+
+async function resolveSettings(
+  flags: SettingFlags,
+  files: LoadedFile[],
+  cwd: string,
+  env: Environment,
+): Promise<Settings> {
+  const picker = new Picker(files, env);
+  const connection = await connectionSettings(picker, flags, files, cwd, env);
+  const logFormat = pickLogFormat(picker, flags);
+  const duration = (
+    path: string,
+    read: (file: FileSettings) => Duration | undefined,
+    seconds: number,
+  ): Duration =>
+    picker.pick(path, [
+      ...picker.fromFiles(read),
+      { value: { months: 0, seconds }, source: 'default' },
+    ]) as Duration;
   return {
-    connection: {
-      url,
-      host: url === undefined ? (part('host', 'PGHOST') as string | undefined) : undefined,
-      port: url === undefined && port !== undefined ? parsePort(port) : undefined,
-      database: url === undefined ? (part('database', 'PGDATABASE') as string | undefined) : undefined,
-      user: url === undefined ? (part('user', 'PGUSER') as string | undefined) : undefined,
-      password,
-      sslmode: part('sslmode', 'PGSSLMODE') as string | undefined,
-      sslrootcert: part('sslrootcert', 'PGSSLROOTCERT') as string | undefined,
-      connectTimeoutMs: durationMs(connectTimeout),
-    },
-    stateSchema: pick('state.schema', [
-      fromEnv('DBOPS_STATE_SCHEMA'),
-      ...fromFiles((file) => file.state?.schema),
+    connection,
+    stateSchema: picker.pick('state.schema', [
+      picker.fromEnv('DBOPS_STATE_SCHEMA'),
+      ...picker.fromFiles((file) => file.state?.schema),
       { value: 'dbops', source: 'default' },
     ]) as string,
     logFormat,
-    lockTimeoutMs: durationMs(
-      pick('locking.timeout', [
-        ...fromFiles((file) => file.locking?.timeout),
-        { value: seconds(0.1), source: 'default' },
-      ]) as Duration,
-    ),
-    lockDeadlineMs: durationMs(
-      pick('locking.deadline', [
-        ...fromFiles((file) => file.locking?.deadline),
-        { value: seconds(120), source: 'default' },
-      ]) as Duration,
-    ),
-    ensureEvery: pick('checks.ensureEvery', [
-      ...fromFiles((file) => file.checks?.ensureEvery),
-      { value: seconds(86_400), source: 'default' },
-    ]) as Duration,
-    partitions: partitionSettings(files, pick, fromFiles),
+    lockTimeoutMs: durationMs(duration('locking.timeout', (file) => file.locking?.timeout, 0.1)),
+    lockDeadlineMs: durationMs(duration('locking.deadline', (file) => file.locking?.deadline, 120)),
+    ensureEvery: duration('checks.ensureEvery', (file) => file.checks?.ensureEvery, 86_400),
+    partitions: partitionSettings(picker, duration),
     files,
-    origins,
+    origins: picker.origins,
   };
 }
 
+function pickLogFormat(picker: Picker, flags: SettingFlags): 'text' | 'json' {
+  const value = picker.pick('log.format', [
+    { value: flags.logFormat, source: 'flag --log-format' },
+    picker.fromEnv('DBOPS_LOG_FORMAT'),
+    ...picker.fromFiles((file) => file.log?.format),
+    { value: 'text', source: 'default' },
+  ]) as string;
+  if (value === 'text' || value === 'json') return value;
+  const source = flags.logFormat === undefined ? 'DBOPS_LOG_FORMAT' : '--log-format';
+  throw new DbopsError('usage', `the log format is text or json, not "${value}"`, {
+    hint: `Correct ${source}.`,
+  });
+}
+
 function partitionSettings(
-  files: LoadedFile[],
-  pick: (path: string, candidates: Candidate[]) => unknown,
-  fromFiles: (read: (file: FileSettings) => unknown) => Candidate[],
+  picker: Picker,
+  duration: (path: string, read: (file: FileSettings) => Duration | undefined, seconds: number) => Duration,
 ): PartitionSettings[] {
-  const timezone = pick('defaults.timezone', [
-    ...fromFiles((file) => file.defaults?.timezone),
+  const timezone = picker.pick('defaults.timezone', [
+    ...picker.fromFiles((file) => file.defaults?.timezone),
     { value: 'UTC', source: 'default' },
   ]) as string;
-  const premake = pick('defaults.premake', [
-    ...fromFiles((file) => file.defaults?.premake),
+  const premake = picker.pick('defaults.premake', [
+    ...picker.fromFiles((file) => file.defaults?.premake),
     { value: 6, source: 'default' },
   ]) as number;
-  const quarantine = pick('defaults.quarantine', [
-    ...fromFiles((file) => file.defaults?.quarantine),
-    { value: { months: 0, seconds: 7 * 86_400 }, source: 'default' },
-  ]) as Duration;
-  const list = pick(
+  const quarantine = duration('defaults.quarantine', (file) => file.defaults?.quarantine, 7 * 86_400);
+  const list = picker.pick(
     'partitions',
-    fromFiles((file) => file.partitions),
+    picker.fromFiles((file) => file.partitions),
   ) as FilePartition[] | undefined;
   return (list ?? []).map((item) => ({
     ...splitTable(item.table),
@@ -219,57 +151,4 @@ function partitionSettings(
     quarantine: item.quarantine ?? quarantine,
     storageParameters: item.storageParameters ?? {},
   }));
-}
-
-/**
- * Splits schema.table at the first dot; public where there is none. A part in double quotes is taken as it stands, so
- * that names with dots can be written as well.
- */
-export function splitTable(text: string): { schema: string; name: string } {
-  const quoted = /^(?:"((?:[^"]|"")+)"|([^".]+))\.(?:"((?:[^"]|"")+)"|(.+))$/s.exec(text);
-  if (quoted !== null) {
-    const unquote = (value: string | undefined) => value?.replaceAll('""', '"');
-    return {
-      schema: unquote(quoted[1]) ?? quoted[2] ?? '',
-      name: unquote(quoted[3]) ?? quoted[4] ?? '',
-    };
-  }
-  const alone = /^"((?:[^"]|"")+)"$/s.exec(text);
-  return { schema: 'public', name: alone?.[1]?.replaceAll('""', '"') ?? text };
-}
-
-function parsePort(value: unknown): number {
-  const port = Number(value);
-  if (Number.isInteger(port) && port > 0 && port < 65_536) return port;
-  throw new DbopsError('usage', `"${String(value)}" is not a port`, {
-    hint: 'Set PGPORT to a number from 1 to 65535.',
-  });
-}
-
-function pgConnectTimeout(text: string | undefined): Duration | undefined {
-  if (text === undefined || text === '') return undefined;
-  return parseDuration(/^\d+$/.test(text) ? `${text} s` : text);
-}
-
-async function firstLine(path: string | undefined, variable: string): Promise<string | undefined> {
-  if (path === undefined || path === '') return undefined;
-  try {
-    return (await readFile(path, 'utf8')).split(/\r?\n/)[0];
-  } catch (cause) {
-    throw new DbopsError('config_not_found', `cannot read the file ${path} that ${variable} names`, {
-      hint: 'Check the path and that this user may read it.',
-      cause,
-    });
-  }
-}
-
-/** A password inside a url is hidden; anything else that is secret is hidden whole. */
-function mask(text: string): string {
-  return /^\w+:\/\//.test(text)
-    ? text.replace(/^(\w+:\/\/[^:/@]*):.*@/, '$1:***@').replaceAll(/(password=)[^&]*/g, '$1***')
-    : '***';
-}
-
-function display(value: unknown): string {
-  return typeof value === 'string' ? value : JSON.stringify(value);
 }
