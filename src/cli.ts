@@ -1,6 +1,7 @@
 import { Command, CommanderError } from 'commander';
 import type { CommandDefinition, SharedOptions } from './commands/command.ts';
-import { commands, nouns, type CommandEntry } from './commands/index.ts';
+import { commands, helpTopics, nouns, type CommandEntry } from './commands/index.ts';
+import { DbopsError } from './errors.ts';
 import { version } from './version.ts';
 
 /** What to run, or the exit code when help or an error was all there was. */
@@ -10,25 +11,18 @@ export type Parsed =
 
 /**
  * Builds the commander program from the command table and parses argv. Only the module of the command that was named is
- * loaded: a start must not pay for the others.
+ * loaded: a start must not pay for the others. "dbops" alone prints the help and exits 0; a noun without its verb is a
+ * mistake (an empty variable in a script, most often), prints its help on stderr and exits 2.
  */
-export async function parse(argv: string[]): Promise<Parsed> {
+export async function parse(typed: string[]): Promise<Parsed> {
+  const argv = withoutHelpWord(typed);
+  const words = wordsOf(argv);
   let parsed: Parsed = { kind: 'exit', code: 0 };
-  const program = new Command('dbops');
-  program
-    .description(
-      'Keeps PostgreSQL databases alive: partitions today, archives, backups, maintenance and health to come.',
-    )
-    .version(version, '-V, --version', 'print the version')
-    .exitOverride()
-    .showSuggestionAfterError()
-    .showHelpAfterError('(--help shows what there is)')
-    .configureHelp({ showGlobalOptions: false })
-    .addHelpText('before', topExamples)
-    .addHelpText('after', topNotes)
-    .helpCommand(false);
+  let shownOnStderr = '';
+  const program = createProgram((text) => {
+    shownOnStderr += text;
+  });
   const groups = new Map<string, Command>();
-  const words = argv.filter((word) => !word.startsWith('-'));
   for (const entry of commands) {
     const parent = entry.noun === null ? program : groupOf(program, groups, entry.noun);
     const command = new Command(entry.verb).summary(entry.summary).description(`${sentence(entry.summary)}.`);
@@ -36,16 +30,11 @@ export async function parse(argv: string[]): Promise<Parsed> {
     parent.addCommand(command);
     if (!isNamed(entry, words)) continue;
     const { command: definition } = await entry.load();
-    const { addGlobalOptions } = await import('./commands/options.ts');
-    definition.declare(command);
-    addGlobalOptions(command);
-    command.addHelpText('before', examplesText(definition));
-    if (definition.notes !== undefined) command.addHelpText('after', `\n${definition.notes}`);
+    await declareCommand(command, definition);
     command.action((...received: unknown[]) => {
-      const name = entry.noun === null ? entry.verb : `${entry.noun} ${entry.verb}`;
       parsed = {
         kind: 'run',
-        name,
+        name: nameOf(entry),
         definition,
         args: command.args,
         options: received.at(-2) as SharedOptions,
@@ -56,10 +45,40 @@ export async function parse(argv: string[]): Promise<Parsed> {
     await program.parseAsync(argv, { from: 'user' });
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;
-    // commander exits 1 for usage errors; ours are 2. Help and version are 0; help for want of a command is usage.
-    return { kind: 'exit', code: error.exitCode === 0 ? 0 : 2 };
+    // commander exits 1 for usage errors; ours are 2. Help and version are 0.
+    if (error.exitCode === 0) return { kind: 'exit', code: 0 };
+    if (error.code === 'commander.help') {
+      process.stderr.write(shownOnStderr);
+      return { kind: 'exit', code: 2 };
+    }
+    const { reportError } = await import('./commands/run.ts');
+    return { kind: 'exit', code: reportError(usageError(error, argv, words), reportOptions(argv), false) };
   }
   return parsed;
+}
+
+/** Puts a command's flags, examples and notes in. */
+async function declareCommand(command: Command, definition: CommandDefinition): Promise<void> {
+  const { addGlobalOptions } = await import('./commands/options.ts');
+  definition.declare(command);
+  addGlobalOptions(command);
+  command.addHelpText('before', examplesText(definition));
+  if (definition.notes !== undefined) command.addHelpText('after', `\n${definition.notes}`);
+}
+
+function createProgram(onStderr: (text: string) => void): Command {
+  return new Command('dbops')
+    .description(
+      'Keeps PostgreSQL databases alive: partitions today, archives, backups, maintenance and health to come.',
+    )
+    .version(version, '-V, --version', 'print the version')
+    .exitOverride()
+    .showSuggestionAfterError()
+    .configureOutput({ writeErr: onStderr, outputError: () => undefined })
+    .configureHelp({ showGlobalOptions: false })
+    .addHelpText('before', topExamples)
+    .addHelpText('after', topNotes)
+    .helpCommand(false);
 }
 
 function groupOf(program: Command, groups: Map<string, Command>, noun: string): Command {
@@ -72,8 +91,51 @@ function groupOf(program: Command, groups: Map<string, Command>, noun: string): 
   return group;
 }
 
+function wordsOf(argv: string[]): string[] {
+  return argv.filter((word) => !word.startsWith('-'));
+}
+
 function isNamed(entry: CommandEntry, words: string[]): boolean {
   return entry.noun === null ? words[0] === entry.verb : words[0] === entry.noun && words[1] === entry.verb;
+}
+
+function nameOf(entry: CommandEntry): string {
+  return entry.noun === null ? entry.verb : `${entry.noun} ${entry.verb}`;
+}
+
+/** "help partition ensure" is "partition ensure --help"; topics stay with the help command. */
+function withoutHelpWord(argv: string[]): string[] {
+  if (argv.length === 0) return ['--help'];
+  const [first, ...rest] = wordsOf(argv);
+  if (first !== 'help' || helpTopics.includes(rest.join(' '))) return argv;
+  if (rest.length === 0) return ['--help'];
+  const isKnown =
+    (rest.length === 1 && rest[0] !== undefined && rest[0] in nouns) ||
+    commands.some((entry) => nameOf(entry) === rest.join(' '));
+  return isKnown ? [...rest, '--help'] : argv;
+}
+
+/** commander's words in our form: "dbops: unknown command 'ensur'" and a hint that helps. */
+function usageError(error: CommanderError, argv: string[], words: string[]): DbopsError {
+  const [message = '', suggestion] = error.message.replace(/^error: /, '').split('\n');
+  return new DbopsError('usage', message.replace(/\.$/, ''), {
+    hint: suggestion?.replace(/^\((.*)\)$/, '$1') ?? usageHint(error, argv, words),
+  });
+}
+
+function usageHint(error: CommanderError, argv: string[], words: string[]): string {
+  const isEarlyFlag = argv[0]?.startsWith('-') === true && words.length > 0;
+  if (error.code === 'commander.unknownOption' && isEarlyFlag) {
+    return 'Flags go behind the command: dbops partition ensure --config dbops.yaml.';
+  }
+  const entry = commands.find((item) => isNamed(item, words));
+  const known =
+    entry === undefined ? (words[0] !== undefined && words[0] in nouns ? words[0] : '') : nameOf(entry);
+  return `"${['dbops', known, '--help'].filter((word) => word !== '').join(' ')}" shows what there is.`;
+}
+
+function reportOptions(argv: string[]): SharedOptions {
+  return argv.includes('--json') ? { json: true } : {};
 }
 
 function sentence(text: string): string {
@@ -96,5 +158,5 @@ const topExamples = `Examples:
 `;
 
 const topNotes = `
-Help topics: dbops help exit-codes | environment | config
+Help topics: dbops help ${helpTopics.join(' | ')}
 `;

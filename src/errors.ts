@@ -43,6 +43,23 @@ export const errorCodes = {
   terminated: 143,
 } as const;
 
+/** What each exit code means, as `dbops help exit-codes` prints it. */
+export const exitCodeMeanings: readonly (readonly [code: string, meaning: string])[] = [
+  ['0', 'done, or nothing to do'],
+  ['1', 'unexpected: a bug in dbops'],
+  ['2', 'usage or configuration'],
+  ['3', 'cannot connect or authenticate'],
+  [
+    '4',
+    'refused, and nothing was changed: a precondition, a busy lock, a missing --yes, a privilege, a version',
+  ],
+  ['5', 'partly done; running it again finishes it'],
+  ['6', 'findings (partition check, doctor)'],
+  ['7', 'an outside tool failed, or the result could not be written'],
+  ['130', 'interrupted by Ctrl-C'],
+  ['143', 'ended by SIGTERM or SIGHUP'],
+];
+
 export type ErrorCode = keyof typeof errorCodes;
 
 export interface ErrorDetails {

@@ -13,6 +13,9 @@ export const nouns: Record<string, string> = {
   config: 'show, check and describe the configuration',
 };
 
+/** What `dbops help` knows besides commands. */
+export const helpTopics: readonly string[] = ['exit-codes', 'environment', 'config'];
+
 export const commands: CommandEntry[] = [
   {
     noun: 'partition',
@@ -55,5 +58,41 @@ export const commands: CommandEntry[] = [
     verb: 'drop',
     summary: 'drop detached partitions that are due, or by name',
     load: () => import('./partition/drop.ts'),
+  },
+  {
+    noun: 'config',
+    verb: 'show',
+    summary: 'print each value and where it came from',
+    load: () => import('./config/show.ts'),
+  },
+  {
+    noun: 'config',
+    verb: 'check',
+    summary: 'say everything that is wrong in the configuration',
+    load: () => import('./config/check.ts'),
+  },
+  {
+    noun: 'config',
+    verb: 'schema',
+    summary: 'print the JSON Schema of the file, for editors',
+    load: () => import('./config/schema.ts'),
+  },
+  {
+    noun: null,
+    verb: 'history',
+    summary: 'list what dbops has done in this database',
+    load: () => import('./history.ts'),
+  },
+  {
+    noun: null,
+    verb: 'completion',
+    summary: 'print the completion script of a shell',
+    load: () => import('./completion/completion.ts'),
+  },
+  {
+    noun: null,
+    verb: 'help',
+    summary: 'explain a command or a topic',
+    load: () => import('./help/help.ts'),
   },
 ];

@@ -1,5 +1,5 @@
 import { readEnvironment } from '../config/environment.ts';
-import { loadSettings, type Settings } from '../config/settings.ts';
+import { defaultSettings, loadSettings, type Settings } from '../config/settings.ts';
 import { afterChanges, DbopsError } from '../errors.ts';
 import { confirm } from '../output/confirm.ts';
 import { resultDocument, toJson } from '../output/json.ts';
@@ -32,7 +32,10 @@ export async function runCommand(invocation: Invocation): Promise<number> {
   const env = readEnvironment();
   let settings: Settings;
   try {
-    settings = await loadSettings(options, process.cwd(), env);
+    settings =
+      definition.needsSettings === false
+        ? await defaultSettings(options)
+        : await loadSettings(options, process.cwd(), env);
   } catch (error) {
     return reportError(error, options, options.logFormat === 'json' || env['DBOPS_LOG_FORMAT'] === 'json');
   }
