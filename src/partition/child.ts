@@ -92,7 +92,7 @@ export function copySteps(parent: ParentRow, target: RelationName): Step[] {
       ),
     );
   }
-  steps.push(...rowSecuritySteps(parent, table));
+  steps.push(...rowSecuritySteps(parent, target));
   if (parent.replicaIdentity === 'f' || parent.replicaIdentity === 'n') {
     const identity = parent.replicaIdentity === 'f' ? 'full' : 'nothing';
     steps.push(
@@ -127,10 +127,32 @@ function roleName(grantee: string): string {
   return grantee === 'public' ? 'public' : ident(grantee);
 }
 
-function rowSecuritySteps(parent: ParentRow, table: string): Step[] {
+/**
+ * Inside a subquery the server prints the columns of a policy's own table with that table's name before them, which on
+ * another table is no name of anything. Schemas of that name (before functions, types and tables) are left as they are.
+ */
+function requalify(expression: string, from: string, to: string): string {
+  const word = String.raw`"(?:[^"]|"")*"|[\p{L}_][\p{L}\p{N}_$]*`;
+  const tokens = new RegExp(
+    String.raw`'(?:[^']|'')*'|(?<![.\p{L}\p{N}_$"])(${word})(?=\.(?!(?:${word})\())|${word}`,
+    'gu',
+  );
+  return expression.replaceAll(tokens, (token: string, qualifier: string | undefined, offset: number) => {
+    if (qualifier === undefined || unquoted(qualifier) !== from) return token;
+    return /(?:::|\b(?:from|join)\s+)$/i.test(expression.slice(0, offset)) ? token : ident(to);
+  });
+}
+
+function unquoted(identifier: string): string {
+  return identifier.startsWith('"') ? identifier.slice(1, -1).replaceAll('""', '"') : identifier;
+}
+
+function rowSecuritySteps(parent: ParentRow, target: RelationName): Step[] {
+  const table = relation(target);
   const steps = parent.policies.map((policy) => {
-    const using = policy.using === null ? '' : ` using (${policy.using})`;
-    const check = policy.check === null ? '' : ` with check (${policy.check})`;
+    const moved = (expression: string) => requalify(expression, parent.name, target.name);
+    const using = policy.using === null ? '' : ` using (${moved(policy.using)})`;
+    const check = policy.check === null ? '' : ` with check (${moved(policy.check)})`;
     return quietStep(
       `create policy ${ident(policy.name)} on ${table} as ${policy.isPermissive ? 'permissive' : 'restrictive'} ` +
         `for ${policy.command} to ${policy.roles.map(roleName).join(', ')}${using}${check}`,

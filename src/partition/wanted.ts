@@ -59,6 +59,18 @@ export function wantedPartitions(
       );
     } else ranges.push(...periods(grid, grid.index(gap.from), grid.index(gap.to) - 1n, label));
   }
+  const beginning = branch.partitions[0]?.range?.from;
+  if (beginning !== undefined && beginning > current) {
+    // All partitions lie in the future: rows of today have none.
+    if (isOnGrid(grid, beginning)) {
+      ranges.push(...periods(grid, grid.index(current), grid.index(beginning) - 1n, label));
+    } else {
+      wanted.warnings.push(
+        `${label}: no partition from ${set.codec.format(current)} to ${set.codec.format(beginning)}; ` +
+          `it does not lie on the ${String(set.settings.interval)} grid and is left alone`,
+      );
+    }
+  }
   if (isOpenEnded(branch)) {
     wanted.warnings.push(`${label}: a partition reaches to MAXVALUE, so none can be added behind it`);
   } else {

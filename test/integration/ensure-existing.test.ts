@@ -109,6 +109,13 @@ describe('history', () => {
     );
   });
 
+  it('partitions of the future alone: the current period is made before them', async () => {
+    await tableWith('tomorrow', 'date', '2027-01-01', '2027-02-01');
+    expect(await extend({ table: 'public.tomorrow', interval: 'month' })).toEqual(
+      ranges('2026-11-01', '2026-12-01', '2027-01-01', '2027-02-01'),
+    );
+  });
+
   it('gaps are told, and filled with --fill-gaps only', async () => {
     const entry = { table: 'public.gappy', key: 'at', interval: 'month', premake: 0 };
     await tableWith('gappy', 'date', '2026-07-01', '2026-08-01');
