@@ -4,7 +4,7 @@ import { DbopsError } from '../errors.ts';
 import { withAdvisoryLock } from '../pg/advisory-lock.ts';
 import type { Db } from '../pg/connection.ts';
 import { applyChanges, type ApplyOptions } from '../plan/apply.ts';
-import { prelockStep, quietStep, transactionChange, type Change } from '../plan/step.ts';
+import type { Change } from '../plan/step.ts';
 import {
   hasReferences,
   isDetachPending,
@@ -13,18 +13,14 @@ import {
   type IncomingKeyRow,
   type MemberRow,
 } from '../sql/detach.ts';
-import { insertLedgerSql, ledgerStateSql } from '../sql/ledger.ts';
-import type { LockNeed } from '../sql/locks.ts';
-import { listForeignKeys, type ForeignKeyRow } from '../sql/parents.ts';
+import { listForeignKeys } from '../sql/parents.ts';
 import { displayName, ident, relation, visible } from '../sql/quote.ts';
-import { boundConstraint } from './child.ts';
 import type { JobContext } from './context.ts';
+import { detachChanges, type DetachTarget } from './detach-changes.ts';
 import { currentPoints, loadSets } from './load-sets.ts';
-import { markSql } from './marker.ts';
-import { detachDeadlineMs, finalizeChange } from './pending.ts';
 import { combineProblems } from './problems.ts';
 import { reconcileChanges } from './reconcile.ts';
-import { duePartitions, policyOf, type DuePolicy } from './retention.ts';
+import { duePartitions, policyOf } from './retention.ts';
 import type { PartitionSet } from './set.ts';
 import { stateChanges } from './state-changes.ts';
 
@@ -35,20 +31,13 @@ export interface DetachOptions {
   max: number;
 }
 
-/** A partition that will be detached, and why. */
-export interface DetachTarget {
-  member: MemberRow;
-  parent: { schema: string; name: string };
-  policy: DuePolicy;
-  reason: string;
-  dropAfter: Date | null;
-  changes: Change[];
-}
+/** A partition that will be detached, with what will be done. */
+export type PlannedDetach = DetachTarget & { changes: Change[] };
 
 export interface DetachPlan {
   /** State schema and what earlier runs left undone. */
   before: Change[];
-  targets: DetachTarget[];
+  targets: PlannedDetach[];
   /** What is due and not done in this run, and why. */
   notes: string[];
 }
@@ -68,7 +57,7 @@ export async function planDetach(
     : namedWishes(options.partitions);
   const wishes = [...pendingWishes(sets, asked), ...asked];
   const members = await listMembers(db, wishes);
-  const targets: DetachTarget[] = [];
+  const targets: PlannedDetach[] = [];
   for (const [index, wish] of wishes.entries()) {
     const member = members.find((row) => row.ordinal === index + 1);
     if (member === undefined) throw notFound(wish);
@@ -140,7 +129,7 @@ async function planTarget(
   member: MemberRow,
   reason: string,
   sets: PartitionSet[],
-): Promise<DetachTarget> {
+): Promise<PlannedDetach> {
   const label = displayName(member);
   const { parentOid, parentSchema, parentName } = member;
   if (parentOid === null || parentSchema === null || parentName === null) {
@@ -169,9 +158,9 @@ async function planTarget(
     policy === 'delete' && quarantine !== undefined
       ? new Date(context.now.getTime() + durationMs(quarantine))
       : null;
-  const target = { member, parent, policy, reason, dropAfter, changes: [] };
+  const target = { member, parent, policy, reason, dropAfter };
   const foreignKeys = await listForeignKeys(context.db, [parentOid]);
-  return { ...target, changes: targetChanges(context, target, foreignKeys) };
+  return { ...target, changes: detachChanges(context, target, foreignKeys) };
 }
 
 /** PostgreSQL would refuse as well, half way; this says it before anything begins, and names the table. */
@@ -198,157 +187,6 @@ async function references(db: Db, key: IncomingKeyRow, member: MemberRow): Promi
   );
 }
 
-function targetChanges(
-  context: Omit<JobContext, 'consent'>,
-  target: Omit<DetachTarget, 'changes'>,
-  foreignKeys: ForeignKeyRow[],
-): Change[] {
-  const { member, parent } = target;
-  const { settings } = context;
-  const label = displayName(parent);
-  const ledger = transactionChange({
-    summary: `note in the ledger that ${displayName(member)} is about to leave ${label}`,
-    table: label,
-    event: 'partition_detach_begun',
-    isIntermediate: true,
-    steps: [
-      quietStep(
-        insertLedgerSql(settings.stateSchema, {
-          parent,
-          partition: member,
-          oid: member.oid,
-          bounds: member.bound ?? '',
-          reason: target.reason,
-          policy: target.policy,
-        }),
-        'so that a run which is killed is understood by the next',
-      ),
-    ],
-  });
-  if (member.isDetachPending)
-    return [ledger, finalizeChange(parent, member), ...markChanges(context, target)];
-  return member.defaultName === null
-    ? [ledger, concurrentChange(parent, member), ...markChanges(context, target)]
-    : [ledger, plainChange(context, target, foreignKeys), validateChange(parent, member)];
-}
-
-/** Readers and writers of the parent go on; it cannot be given a lock_timeout, so it begins only when nothing is in the way. */
-function concurrentChange(parent: DetachTarget['parent'], member: MemberRow): Change {
-  const parentTable = relation(parent);
-  const table = relation(member);
-  return {
-    summary: `detach ${displayName(member)} from ${displayName(parent)}`,
-    table: displayName(parent),
-    kind: 'single',
-    lockTimeoutMs: null,
-    statementTimeoutMs: detachDeadlineMs,
-    startWhenFree: [
-      { table: parentTable, mode: 'ACCESS EXCLUSIVE' },
-      { table, mode: 'ACCESS EXCLUSIVE' },
-    ],
-    isTriedOnce: true,
-    event: 'partition_detached_concurrently',
-    isIntermediate: true,
-    steps: [
-      {
-        sql: `alter table ${parentTable} detach partition ${table} concurrently`,
-        locks: [
-          { table: parentTable, mode: 'SHARE UPDATE EXCLUSIVE' },
-          { table, mode: 'ACCESS EXCLUSIVE' },
-        ],
-        why: 'waits for older transactions on the parent without a place in a lock queue; leaves a CHECK equal to the bound',
-      },
-    ],
-  };
-}
-
-/** With a default partition only the plain form works: ACCESS EXCLUSIVE on the parent, for milliseconds or not at all. */
-function plainChange(
-  context: Omit<JobContext, 'consent'>,
-  target: Omit<DetachTarget, 'changes'>,
-  foreignKeys: ForeignKeyRow[],
-): Change {
-  const { member, parent } = target;
-  const { settings, db } = context;
-  const table = relation(member);
-  const defaultTable = relation({ schema: member.defaultSchema ?? '', name: member.defaultName ?? '' });
-  const locks: LockNeed[] = [relation(parent), table, defaultTable].map((name) => ({
-    table: name,
-    mode: 'ACCESS EXCLUSIVE',
-  }));
-  for (const key of foreignKeys) {
-    const other = relation({ schema: key.otherSchema, name: key.otherName });
-    locks.push({
-      table: other,
-      mode: key.direction === 'incoming' ? 'ACCESS EXCLUSIVE' : 'SHARE ROW EXCLUSIVE',
-    });
-  }
-  return transactionChange({
-    summary: `detach ${displayName(member)} from ${displayName(parent)}`,
-    table: displayName(parent),
-    lockTimeoutMs: settings.lockTimeoutMs,
-    event: 'partition_detached',
-    fields: { partition: `${member.schema}.${member.name}` },
-    steps: [
-      prelockStep(table, db.server.deadlockTimeoutMs),
-      prelockStep(defaultTable, db.server.deadlockTimeoutMs),
-      {
-        sql: `alter table ${relation(parent)} detach partition ${table}`,
-        locks,
-        why: 'CONCURRENTLY is not possible beside a default partition',
-      },
-      quietStep(
-        `alter table ${table} add constraint ${boundConstraint} check (${member.constraint ?? 'true'}) not valid`,
-        'so that attaching it again needs no scan',
-      ),
-      ...markSteps(context, target),
-    ],
-  });
-}
-
-function validateChange(parent: DetachTarget['parent'], member: MemberRow): Change {
-  return transactionChange({
-    summary: `validate the bound of ${displayName(member)}`,
-    table: displayName(parent),
-    statementTimeoutMs: null,
-    event: 'partition_bound_validated',
-    isIntermediate: true,
-    steps: [
-      quietStep(
-        `alter table ${relation(member)} validate constraint ${boundConstraint}`,
-        'reads the detached table, which nobody uses through its parent any more',
-      ),
-    ],
-  });
-}
-
-function markChanges(context: Omit<JobContext, 'consent'>, target: Omit<DetachTarget, 'changes'>): Change[] {
-  return [
-    transactionChange({
-      summary: `detached ${displayName(target.member)} from ${displayName(target.parent)}, marked`,
-      table: displayName(target.parent),
-      event: 'partition_detached',
-      fields: { partition: `${target.member.schema}.${target.member.name}` },
-      steps: markSteps(context, target),
-    }),
-  ];
-}
-
-function markSteps(
-  context: Omit<JobContext, 'consent'>,
-  target: Omit<DetachTarget, 'changes'>,
-): Change['steps'] {
-  const { member, parent, dropAfter } = target;
-  const mark = { from: relation(parent), bounds: member.bound ?? '', at: context.now, dropAfter };
-  return [
-    quietStep(markSql(relation(member), mark), 'drop touches only what is marked'),
-    quietStep(
-      ledgerStateSql(context.settings.stateSchema, member.oid, 'detached', dropAfter),
-      'the ledger says the same',
-    ),
-  ];
-}
-
 /** Executes a detach plan, one table at a time under that table's lock. */
 export async function applyDetach(context: JobContext, plan: DetachPlan): Promise<void> {
   const { db, waitMs, signal, settings, log } = context;
@@ -365,26 +203,20 @@ export async function applyDetach(context: JobContext, plan: DetachPlan): Promis
       { table: target.member.parentOid ?? 0, name },
       { waitMs, signal },
       async () => {
-        for (const change of target.changes) await applyOrFinalize(context, target, change, options);
+        await applyTarget(context, target, options);
       },
     );
   }
 }
 
 /** A concurrent detach that ran into its deadline is pending: it must be finished, not tried again. */
-async function applyOrFinalize(
-  context: JobContext,
-  target: DetachTarget,
-  change: Change,
-  options: ApplyOptions,
-): Promise<void> {
+async function applyTarget(context: JobContext, target: PlannedDetach, options: ApplyOptions): Promise<void> {
   const { db, applied } = context;
   try {
-    await applyChanges(db, [change], applied, options);
+    await applyChanges(db, target.changes, applied, options);
   } catch (error) {
-    if (change.isTriedOnce !== true || context.signal.aborted) throw error;
-    if (!(await isDetachPending(db, target.member.oid))) throw error;
-    applied.changes += 1;
-    await applyChanges(db, [finalizeChange(target.parent, target.member)], applied, options);
+    if (context.signal.aborted || !(await isDetachPending(db, target.member.oid))) throw error;
+    const member = { ...target.member, isDetachPending: true };
+    await applyChanges(db, detachChanges(context, { ...target, member }, []), applied, options);
   }
 }

@@ -11,7 +11,6 @@ export async function stateChanges(db: Db, schema: string): Promise<Change[]> {
       summary: `${version === 0 ? 'create' : 'migrate'} the schema of the run history and the ledger`,
       table: schema,
       event: 'state_schema_migrated',
-      isIntermediate: true,
       steps: migrationStatements(schema, version).map((sql) =>
         quietStep(sql, 'dbops keeps its ledger there'),
       ),

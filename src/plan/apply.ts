@@ -67,7 +67,7 @@ async function takeBack(
     for (const { undo } of unfinished.toReversed()) {
       if (undo !== undefined) await applyChange(db, undo, { ...options, deadlineMs });
     }
-    return true;
+    return unfinished.every((change) => change.undo !== undefined);
   } catch (error) {
     options.log.warn(
       { event: 'take_back_failed', reason: error instanceof Error ? error.message : String(error) },

@@ -76,6 +76,11 @@ export function insertLedgerSql(schema: string, row: NewLedgerRow): string {
   );
 }
 
+/** Takes back the note of a detach that did not happen. Privilege: DELETE. */
+export function deleteLedgerSql(schema: string, oid: number): string {
+  return `delete from ${ident(schema)}.partition_ledger where partition_oid = ${String(oid)} and state = 'detaching'`;
+}
+
 /**
  * Moves the open ledger row of a table on; it goes into the same transaction as the change it tells of. `dropAfter`
  * null: never by itself. Privilege: UPDATE.
