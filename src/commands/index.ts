@@ -60,6 +60,12 @@ export const commands: CommandEntry[] = [
     load: () => import('./partition/drop.ts'),
   },
   {
+    noun: 'partition',
+    verb: 'drain',
+    summary: 'split a default or legacy partition into periods',
+    load: () => import('./partition/drain.ts'),
+  },
+  {
     noun: 'config',
     verb: 'show',
     summary: 'print each value and where it came from',

@@ -39,7 +39,8 @@ export function boundClause(codec: KeyCodec, from: Point | undefined, to: Point 
 
 /**
  * Makes the table that will be attached: like the parent without identity and indexes (ATTACH brings those), with what
- * LIKE does not copy. Touches nothing that others use but for ACCESS SHARE on the parent.
+ * LIKE does not copy. Touches nothing that others use but for ACCESS SHARE on the parent. A table that will hold rows when
+ * it is attached may get its indexes now, so that the attach does not build them under its locks.
  */
 export function createSteps(
   parent: ParentRow,
@@ -47,11 +48,12 @@ export function createSteps(
   codec: KeyCodec,
   partition: NewPartition,
   storageParameters: Record<string, string | number | boolean>,
+  withIndexes = false,
 ): Step[] {
   const table = relation(partition.table);
   const like =
     `like ${relation(parent)} including defaults including constraints including storage including comments ` +
-    'including generated including compression';
+    `including generated including compression${withIndexes ? ' including indexes' : ''}`;
   const check = `constraint ${boundConstraint} check (${boundCheck(key, codec, partition.from, partition.to)})`;
   const using = parent.siblingAccessMethod === null ? '' : ` using ${ident(parent.siblingAccessMethod)}`;
   const options = storageOptions(parent.siblingOptions, storageParameters);

@@ -147,7 +147,13 @@ export function leafSchema(branch: Branch): string {
   return (finitePartitions(branch).at(-1) ?? branch.partitions.at(-1))?.schema ?? branch.schema;
 }
 
-function nameAll(set: PartitionSet, branch: Branch, ranges: ClosedRange[], schema: string): NewPartition[] {
+/** Names for new partitions in one schema. Throws config_invalid or name_collision. */
+export function nameAll(
+  set: PartitionSet,
+  branch: Branch,
+  ranges: ClosedRange[],
+  schema: string,
+): NewPartition[] {
   const template = set.settings.naming ?? defaultNaming(set.settings.interval);
   const problem = namingProblem(template, set.settings.interval);
   if (problem !== undefined) {
