@@ -31,10 +31,10 @@ const maxFailures = 20;
 const maxWalks = 5;
 
 /** The next size of a batch, from what the last one took. Grows slowly and shrinks fast. Pure. */
-export function nextSize(size: number, tookMs: number, picked: number, most: number): number {
+export function nextSize(size: number, tookMs: number, most: number): number {
   if (tookMs > aimMs.most)
     return Math.max(Math.floor(size * Math.max(aimMs.most / tookMs, 0.5)), sizes.least);
-  if (tookMs >= aimMs.least || picked === 0) return size;
+  if (tookMs >= aimMs.least) return size;
   return Math.min(Math.ceil(size * maxGrowth), most);
 }
 
@@ -118,8 +118,7 @@ async function walkOnce(
     waitedFor = done.waiters.length > 0 ? waitedFor + 1 : 0;
     if (waitedFor >= maxWaitedFor) throw othersWait(work, done.waiters, moved);
     if (isLast) break;
-    size =
-      waitedFor > 0 ? Math.max(Math.floor(size / 2), 1) : nextSize(size, tookMs, done.batch.picked, most);
+    size = waitedFor > 0 ? Math.max(Math.floor(size / 2), 1) : nextSize(size, tookMs, most);
     if (performance.now() - reportedAt > 10_000) {
       reportedAt = performance.now();
       context.log.info(
