@@ -73,7 +73,7 @@ export const createMany = {
     await createParents(template, sets);
     const premake = MANY.partitionsEach + 1;
     if (partmanVersion === null) await createCurrentPartitions(template, sets);
-    else await createPartmanSets(template, sets, { interval: 'daily', premake: MANY.partitionsEach });
+    else await createPartmanSets(template, sets, { interval: 'daily', premake: MANY.partitionsEach - 1 });
     const config = writeConfig(path.join(dir, 'create-many.yaml'), {
       tables: sets.map(({ table }) => table),
       key: () => 'at',

@@ -46,6 +46,9 @@ export async function tour({ url, version }) {
   await showDbops('partition detach --due', { env });
   await showDbops('partition list --detached', { env });
 
+  heading('7. What was done, by which run');
+  await showDbops('history', { env });
+
   heading('What changed');
   const after = await readState(env);
   say(`partitions      ${before.partitions} before, ${after.partitions} now`);

@@ -35,6 +35,7 @@ describe('npm run quickstart', () => {
       /Meanwhile: [1-9]\d* writes to public\.judgment_executions, none failed, the longest took \d+ ms/,
       'nothing to create: 15 tables have what they need',
       '$ dbops partition detach --due',
+      '$ dbops history',
       /partitions +147 before, 215 now/,
       /created +74/,
       'the server is stopped and its directory removed',

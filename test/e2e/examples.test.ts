@@ -1,0 +1,58 @@
+// Every example in every help text: its command line is understood, and what it says works on the AI Factory.
+import { Command } from 'commander';
+import { beforeAll, describe, expect, it } from 'vitest';
+import type { CommandDefinition } from '../../src/commands/command.ts';
+import { commands } from '../../src/commands/index.ts';
+import { openExampleShell, type ExampleShell } from '../support/examples.ts';
+
+/** Findings are a result, not a failure. */
+const good = [0, 6];
+
+const definitions: { name: string; definition: CommandDefinition }[] = [];
+for (const entry of commands) {
+  const { command } = await entry.load();
+  definitions.push({
+    name: entry.noun === null ? entry.verb : `${entry.noun} ${entry.verb}`,
+    definition: command,
+  });
+}
+
+let shell: ExampleShell;
+
+beforeAll(async () => {
+  shell = await openExampleShell();
+  // What the examples name beside the tables of the AI Factory.
+  await shell.database.query('create table public.loaded (like public.llm_calls including all)');
+  for (const line of ['dbops partition ensure', 'dbops partition detach public.llm_calls_y2026m04 --yes']) {
+    const { code, stderr } = await shell.run(line);
+    expect(code, stderr).toBe(0);
+  }
+});
+
+describe.each(definitions)('$name', ({ name, definition }) => {
+  const examples = definition.examples.map(({ command }) => command);
+
+  it('has examples of its own', () => {
+    expect(examples.length).toBeGreaterThan(0);
+    expect(examples.filter((example) => !example.includes(`dbops ${name}`))).toEqual([]);
+  });
+
+  it.each(examples)('%s', async (example) => {
+    const line = harmless(example, definition);
+    const { code, stdout, stderr } = await shell.run(line);
+    expect(good, `$ ${line}\n${stdout}${stderr}`).toContain(code);
+  });
+});
+
+/** The same command line, without what it would change in the database or write elsewhere. */
+function harmless(example: string, definition: CommandDefinition): string {
+  const line = example.replace(/ > \S.*$/, ' > /dev/null').replace('/etc/dbops/dbops.yaml', 'dbops.yaml');
+  if (!definition.changes || line.includes(' --dry-run')) return line;
+  const flags = new Command();
+  definition.declare(flags);
+  const names = flags.options.map((option) => option.long);
+  // A check reads only, and some commands know nothing but one of the two.
+  if (names.includes('--check') && line.includes(' --check')) return line;
+  if (names.includes('--dry-run')) return `${line} --dry-run`;
+  throw new Error(`"${example}" changes something and its command has no --dry-run`);
+}

@@ -1,0 +1,88 @@
+// Commands that documents and help texts show, run as they stand there.
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { afterAll } from 'vitest';
+import { exampleConfig, generateExampleRows, loadExampleSchema } from '../../scripts/lib/ai-factory.mjs';
+import { runProgram, type CliResult } from './cli.ts';
+import { createDatabase, type TestDatabase } from './database.ts';
+
+/** Texts name partitions by their month, so the day is fixed. */
+const today = '2026-11-21';
+const rows = 2000;
+const projectRoot = path.resolve(import.meta.dirname, '..', '..');
+
+export interface ShownCommand {
+  /** The command line without the prompt, such as `dbops partition plan`. */
+  line: string;
+  /** As the text says by `# exits 6` behind the command; otherwise 0. */
+  exits: number;
+  /** Line number in the text, from 1. */
+  at: number;
+}
+
+/**
+ * The commands in the blocks of a Markdown text that are marked `console`: lines that begin with `$ dbops`, with their
+ * continuation lines. Throws where one could write outside of the test's directory: such commands belong in `sh` blocks.
+ */
+export function shownCommands(markdown: string): ShownCommand[] {
+  const found: ShownCommand[] = [];
+  let inConsole = false;
+  let unfinished: ShownCommand | undefined;
+  for (const [index, text] of markdown.split('\n').entries()) {
+    const fence = /^\s*```(\S*)/.exec(text);
+    if (fence) {
+      inConsole = !inConsole && fence[1] === 'console';
+      unfinished = undefined;
+      continue;
+    }
+    const begun = inConsole ? /^\s*\$ (dbops\b.*)$/.exec(text)?.[1] : undefined;
+    if (unfinished === undefined && begun === undefined) continue;
+    const command: ShownCommand = unfinished ?? { line: '', exits: 0, at: index + 1 };
+    const part = begun ?? text.trim();
+    command.line = `${command.line} ${part.replace(/\\$/, '').trim()}`.trim();
+    unfinished = part.endsWith('\\') ? command : undefined;
+    if (unfinished === undefined) found.push(finish(command));
+  }
+  return found;
+}
+
+function finish(command: ShownCommand): ShownCommand {
+  const [line = '', comment = ''] = command.line.split(/\s+#\s+/, 2);
+  const exits = Number(/^exits (\d+)\b/.exec(comment)?.[1] ?? 0);
+  if (/\bsudo\b|>\s*[/~"$]/.test(line)) {
+    throw new Error(`line ${command.at} must not be run by a test, mark its block as sh: ${line}`);
+  }
+  return { ...command, line, exits };
+}
+
+/** A bash, which the completions of one need, on the AI Factory example, with its configuration in the working directory. */
+export interface ExampleShell {
+  database: TestDatabase;
+  dir: string;
+  run: (line: string) => Promise<CliResult>;
+}
+
+/** Loads the example into a database of its own. Both are removed after the tests of the file. */
+export async function openExampleShell(): Promise<ExampleShell> {
+  const database = await createDatabase('examples');
+  const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'dbops-examples-'));
+  afterAll(async () => {
+    fs.rmSync(dir, { recursive: true, force: true });
+    await database.drop();
+  });
+  await loadExampleSchema(database.url, { now: today });
+  generateExampleRows(database.url, rows);
+  const work = path.join(dir, 'work');
+  const bin = path.join(dir, 'bin');
+  fs.mkdirSync(work);
+  fs.mkdirSync(bin);
+  fs.copyFileSync(exampleConfig, path.join(work, 'dbops.yaml'));
+  fs.symlinkSync(path.join(projectRoot, 'bin', 'dbops.js'), path.join(bin, 'dbops'));
+  const env = {
+    DATABASE_URL: database.url,
+    DBOPS_TEST_NOW: `${today}T12:00:00Z`,
+    PATH: `${bin}${path.delimiter}${process.env['PATH'] ?? ''}`,
+  };
+  return { database, dir: work, run: (line) => runProgram(['bash', '-c', line], { cwd: work, env }) };
+}
