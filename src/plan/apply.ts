@@ -115,28 +115,42 @@ async function attemptOnce(db: Db, change: Change): Promise<void> {
   }
 }
 
-/** Younger transactions end by themselves; an older one may last, and a CONCURRENTLY would wait for it half done. */
+/** A busy table is never quite free: after this time, transactions younger than a second are taken as ones that end. */
+const strictWaitMs = 3000;
 const oldTransactionSeconds = 1;
 
-/** Waits, without any lock, until no old transaction is in the way. Throws lock_timeout naming who is. */
+/**
+ * Waits, without any lock, until no transaction is in the way: a CONCURRENTLY that meets a lasting one is left half
+ * done. First for a moment with none at all, since a transaction that has just begun may be a long one; on a table that
+ * is never free, then for a moment with young ones only. Throws lock_timeout naming who is in the way.
+ */
 async function waitUntilFree(db: Db, change: Change, deadline: number, options: ApplyOptions): Promise<void> {
   if (change.startWhenFree === undefined) return;
+  const started = performance.now();
   for (let attempt = 1; ; attempt += 1) {
-    const blockers = (await listBlockers(db, change.startWhenFree)).filter(
-      (row) =>
-        row.isWraparoundVacuum ||
-        (!row.isAutovacuum &&
-          (row.transactionAgeSeconds === null || row.transactionAgeSeconds > oldTransactionSeconds)),
+    const isStrict = performance.now() - started < strictWaitMs;
+    const blockers = (await listBlockers(db, change.startWhenFree)).filter((row) =>
+      isInTheWay(row, isStrict),
     );
     if (blockers.length === 0) return;
     const remainingMs = deadline - performance.now();
     if (remainingMs <= 0) throw gaveUp(change, blockers, options.deadlineMs, undefined);
-    options.log.debug(
-      { event: 'lock_wait', table: change.table, attempt, holder: blockers[0]?.pid ?? null },
-      `${change.summary}: not begun yet: ${describeBlockers(blockers)}`,
+    if (attempt === 1 || !isStrict) {
+      options.log.debug(
+        { event: 'lock_wait', table: change.table, attempt, holder: blockers[0]?.pid ?? null },
+        `${change.summary}: not begun yet: ${describeBlockers(blockers)}`,
+      );
+    }
+    await pause(
+      Math.min(isStrict ? 20 + Math.random() * 20 : backoffMs(attempt), remainingMs),
+      options.signal,
     );
-    await pause(Math.min(backoffMs(attempt), remainingMs), options.signal);
   }
+}
+
+function isInTheWay(row: BlockerRow, isStrict: boolean): boolean {
+  if (row.isAutovacuum) return row.isWraparoundVacuum;
+  return isStrict || row.transactionAgeSeconds === null || row.transactionAgeSeconds > oldTransactionSeconds;
 }
 
 /** Full jitter between half and the whole of a growing pause, at most 5 s. */

@@ -51,7 +51,7 @@ function changeLines(change: Change): string[] {
   });
   for (const need of change.startWhenFree ?? []) {
     remarks.push(
-      `--   begins only when no transaction older than 1 s holds what conflicts with ${need.mode} on ${oneLine(need.table)}`,
+      `--   begins only when no lasting transaction holds what conflicts with ${need.mode} on ${oneLine(need.table)}`,
     );
   }
   const statements = statementsOf(change).map((sql) => `${sql};`);

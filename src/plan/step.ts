@@ -26,8 +26,8 @@ export interface Change {
   /** Each statement runs at most this long; null: not limited. lock_timeout counts per lock, hence both. */
   statementTimeoutMs: number | null;
   /**
-   * Begin only when no transaction older than a second holds a lock that conflicts with these: for statements that
-   * cannot be given a lock_timeout.
+   * Begin only when no other transaction (on a busy table: none older than a second) holds a lock that conflicts with
+   * these: for statements that cannot be given a lock_timeout.
    */
   startWhenFree?: LockNeed[];
   /** Never tried again by itself: what a failed try leaves behind needs another statement. */
