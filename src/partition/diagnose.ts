@@ -1,7 +1,7 @@
 import { DbopsError } from '../errors.ts';
 import { visible } from '../sql/quote.ts';
 import { overlaps } from './bounds.ts';
-import { gridOf, isOnGrid, periodsIn, type Grid } from './grid.ts';
+import { gridOf, isOnGrid, periodsIn, toWall, type Grid } from './grid.ts';
 import type { KeyCodec, Point } from './key.ts';
 import {
   finitePartitions,
@@ -11,7 +11,7 @@ import {
   type Partition,
   type PartitionSet,
 } from './set.ts';
-import { zoneOf } from './zone.ts';
+import { utc, zoneOf } from './zone.ts';
 
 /**
  * The grid that continues the bounds which are there: the calendar's own, or one shifted to meet them. The last
@@ -42,12 +42,29 @@ export function gridOfBranch(set: PartitionSet, branch: Branch): Grid {
 function shifted(set: PartitionSet, branch: Branch, upper: Point): Grid {
   const { interval } = set.settings;
   const grid = gridOf(interval, set.codec, set.zone, upper);
-  if (!['month', 'quarter', 'year'].includes(String(interval))) return grid;
   const last = finitePartitions(branch).at(-1);
+  // Counted from 20:00 in New York, days of UTC would begin an hour off after the next change of clocks.
+  if (last !== undefined && isOfUtc(set, last) && hasClockChanges(set, upper)) {
+    throw timezoneError(set, last, utc.name);
+  }
+  if (!['month', 'quarter', 'year'].includes(String(interval))) return grid;
   // A month's end moves (the 31st, the 30th): such a grid cannot be continued from its last bound alone.
-  const day = new Date(Number(upper / 1000n)).getUTCDate();
+  const wall = set.codec.isInstant ? toWall(set.zone, upper) : upper;
+  const day = new Date(Number(wall / 1000n)).getUTCDate();
   if (day <= 28 && (last === undefined || isOnGrid(grid, last.range.from))) return grid;
   throw timezoneContradicts(set, branch, upper);
+}
+
+function isOfUtc(set: PartitionSet, last: FinitePartition): boolean {
+  const width = periodsIn(gridOf(set.settings.interval, set.codec, utc), last.range);
+  return width !== undefined && width >= 1n;
+}
+
+/** Whether the offset of the set's zone differs between one half of the year and the other. */
+function hasClockChanges(set: PartitionSet, around: Point): boolean {
+  if (!set.codec.isInstant) return false;
+  const halfYear = 182n * 86_400_000_000n;
+  return toWall(set.zone, around + halfYear) - toWall(set.zone, around) !== halfYear;
 }
 
 /** Partitions that reach past the last two must fit as well, or what is created next would not. */

@@ -134,6 +134,8 @@ async function openClient(config: pg.ClientConfig): Promise<pg.Client> {
     await client.connect();
     return client;
   } catch (error) {
+    // The driver leaves the socket open when it fails before the server does (no password): it would keep us alive.
+    client.connection.stream.destroy();
     const plain = error instanceof Error && error.message.includes('server does not support SSL');
     if (!plain || !preferred.has(config)) throw error;
     return await openClient({ ...config, ssl: false });
