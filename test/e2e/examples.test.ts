@@ -1,9 +1,23 @@
 // Every example in every help text: its command line is understood, and what it says works on the AI Factory.
+import fs from 'node:fs';
+import path from 'node:path';
 import { Command } from 'commander';
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { CommandDefinition } from '../../src/commands/command.ts';
 import { commands } from '../../src/commands/index.ts';
 import { openExampleShell, type ExampleShell } from '../support/examples.ts';
+
+/** What the examples name beside the tables of the AI Factory. */
+const besides = `
+  create table public.loaded (like public.llm_calls including all);
+  create table public.audit_logs_default partition of public.audit_logs default;
+  create table public.events (id bigint generated always as identity primary key, created_at timestamptz not null);
+  create table public.orders (id bigint not null, created_at timestamptz not null, primary key (id, created_at))
+    partition by range (created_at);
+  create table public.orders_legacy partition of public.orders
+    for values from (minvalue) to ('2026-12-01 00:00:00+00');
+  insert into public.orders select n, '2026-10-20 00:00:00+00'::timestamptz + n * interval '1 day'
+    from generate_series(1, 30) as n`;
 
 /** Findings are a result, not a failure. */
 const good = [0, 6];
@@ -21,8 +35,11 @@ let shell: ExampleShell;
 
 beforeAll(async () => {
   shell = await openExampleShell();
-  // What the examples name beside the tables of the AI Factory.
-  await shell.database.query('create table public.loaded (like public.llm_calls including all)');
+  await shell.database.query(besides);
+  fs.appendFileSync(
+    path.join(shell.dir, 'dbops.yaml'),
+    '\n  - { table: public.orders, key: created_at, interval: month }\n',
+  );
   for (const line of ['dbops partition ensure', 'dbops partition detach public.llm_calls_y2026m04 --yes']) {
     const { code, stderr } = await shell.run(line);
     expect(code, stderr).toBe(0);
