@@ -61,6 +61,12 @@ export const commands: CommandEntry[] = [
   },
   {
     noun: 'partition',
+    verb: 'convert',
+    summary: 'make a live table partitioned without copying it',
+    load: () => import('./partition/convert.ts'),
+  },
+  {
+    noun: 'partition',
     verb: 'drain',
     summary: 'split a default or legacy partition into periods',
     load: () => import('./partition/drain.ts'),

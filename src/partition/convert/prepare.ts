@@ -1,0 +1,100 @@
+import { prelockStep, quietStep, transactionChange, type Change } from '../../plan/step.ts';
+import { ident, literal, relation } from '../../sql/quote.ts';
+import { instantOf, showPoint } from './cutover.ts';
+import { begunComment, cutoverConstraint } from './marker.ts';
+import type { ConvertTarget } from './target.ts';
+
+/** What happens before the swap, online and in steps that an interrupted run leaves for the next one. */
+export function prepareChanges(target: ConvertTarget): Change[] {
+  return [...indexChanges(target), ...checkChanges(target), ...validateChanges(target)];
+}
+
+/** The index that becomes the legacy partition's primary key. No lock_timeout: it would leave the index invalid. */
+function indexChanges(target: ConvertTarget): Change[] {
+  const { primaryKey, facts, newIndex, newIndexState } = target;
+  if (primaryKey?.isExchanged !== true || newIndexState === 'ready') return [];
+  const table = relation(facts.table);
+  const index = relation({ schema: facts.table.schema, name: newIndex });
+  const columns = primaryKey.columns.map(ident).join(', ');
+  const include =
+    primaryKey.included.length === 0 ? '' : ` include (${primaryKey.included.map(ident).join(', ')})`;
+  return [
+    {
+      summary: `build the unique index (${columns}) on ${target.label}`,
+      table: target.label,
+      kind: 'single',
+      lockTimeoutMs: null,
+      statementTimeoutMs: null,
+      event: 'convert_index_built',
+      steps: [
+        quietStep(
+          `drop index concurrently if exists ${index}`,
+          'an interrupted build leaves an invalid index of this name',
+        ),
+        {
+          sql: `create unique index concurrently ${ident(newIndex)} on ${table} (${columns})${include}`,
+          locks: [{ table, mode: 'SHARE UPDATE EXCLUSIVE' }],
+          why: "the partition's primary key must hold the key; readers and writers go on while it is built",
+        },
+      ],
+    },
+  ];
+}
+
+function checkChanges(target: ConvertTarget): Change[] {
+  if (target.begun !== undefined) return [];
+  const { facts, wish, codec, zone, cutover } = target;
+  const table = relation(facts.table);
+  const key = ident(wish.key);
+  const mark = begunComment({
+    key: wish.key,
+    cutover: codec.format(cutover),
+    at: instantOf(cutover, codec, zone),
+    index: target.primaryKey?.isExchanged === true ? target.newIndex : null,
+  });
+  return [
+    transactionChange({
+      summary: `bound ${target.label} by the cutover ${showPoint(cutover, codec, zone)}`,
+      table: target.label,
+      lockTimeoutMs: target.lockTimeoutMs,
+      event: 'convert_begun',
+      fields: { cutover: codec.format(cutover) },
+      steps: [
+        prelockStep(table, target.deadlockTimeoutMs),
+        {
+          sql:
+            `alter table ${table} add constraint ${cutoverConstraint} ` +
+            `check (${key} is not null and ${key} < ${target.cutoverLiteral}) not valid`,
+          locks: [{ table, mode: 'ACCESS EXCLUSIVE' }],
+          why: 'for an instant, nothing is read; from here until the swap, rows at or past the cutover are refused',
+        },
+        quietStep(
+          `comment on constraint ${cutoverConstraint} on ${table} is ${literal(mark)}`,
+          'so that the next run, "partition check" and --undo know it',
+        ),
+      ],
+    }),
+  ];
+}
+
+function validateChanges(target: ConvertTarget): Change[] {
+  if (target.isChecked) return [];
+  const table = relation(target.facts.table);
+  return [
+    transactionChange({
+      summary: `prove that every row of ${target.label} lies before the cutover`,
+      table: target.label,
+      lockTimeoutMs: target.lockTimeoutMs,
+      statementTimeoutMs: null,
+      event: 'convert_validated',
+      steps: [
+        prelockStep(table, target.deadlockTimeoutMs),
+        {
+          sql: `alter table ${table} validate constraint ${cutoverConstraint}`,
+          locks: [{ table, mode: 'SHARE UPDATE EXCLUSIVE' }],
+          why: 'reads the table once while readers and writers go on; the attach then reads nothing',
+        },
+      ],
+    }),
+  ];
+}

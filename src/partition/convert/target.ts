@@ -1,0 +1,346 @@
+import { DbopsError } from '../../errors.ts';
+import { existsWhere, fingerprintSql, readFingerprint } from '../../sql/convert-dependents.ts';
+import type { ConvertColumnRow, ConvertConstraintRow, ConvertIndexRow } from '../../sql/convert.ts';
+import { listIdPositions } from '../../sql/partitions.ts';
+import { displayName, ident, literal, relation, visible, type RelationName } from '../../sql/quote.ts';
+import { listRelationsNamed, type RelationRow } from '../../sql/relations.ts';
+import type { NewPartition } from '../child.ts';
+import type { JobContext } from '../context.ts';
+import { gridOf, type Grid } from '../grid.ts';
+import { codecOf, pointLiteral, uuidv7, type KeyCodec, type Point } from '../key.ts';
+import { nowPoint } from '../load-sets.ts';
+import { defaultNaming, namingProblem, partitionName } from '../naming.ts';
+import { utc, zoneOf, type Zone } from '../zone.ts';
+import { defaultCutover, parseCutover } from './cutover.ts';
+import type { TableFacts } from './inspect.ts';
+import { cutoverConstraint, parseBegun, type BegunMark } from './marker.ts';
+import { defaultLegacyName, legacyObjectName, stageNames } from './names.ts';
+import type { ConvertWish, Obstacle } from './wish.ts';
+
+/** The primary key that the parent will have. */
+export interface PrimaryKeyPlan {
+  index: ConvertIndexRow;
+  constraint: ConvertConstraintRow;
+  /** The key is not part of it yet: a new unique index takes over. */
+  isExchanged: boolean;
+  columns: string[];
+  included: string[];
+}
+
+/** A table with everything decided about its conversion. */
+export interface ConvertTarget {
+  wish: ConvertWish;
+  facts: TableFacts;
+  label: string;
+  codec: KeyCodec;
+  zone: Zone;
+  grid: Grid;
+  keyColumn: ConvertColumnRow;
+  cutover: Point;
+  cutoverLiteral: string;
+  legacy: RelationName;
+  primaryKey: PrimaryKeyPlan | undefined;
+  /** Name of the unique index that becomes the legacy partition's primary key. */
+  newIndex: string;
+  newIndexState: 'missing' | 'ready' | 'invalid';
+  names: ReturnType<typeof stageNames>;
+  /** Legacy's names of the indexes that keep being used. */
+  renamedIndexes: { before: string; now: string }[];
+  renamedStatistics: { schema: string; before: string; now: string }[];
+  partitions: NewPartition[];
+  begun: BegunMark | undefined;
+  isChecked: boolean;
+  fingerprint: { expression: string; value: string };
+  lockTimeoutMs: number;
+  deadlockTimeoutMs: number;
+  versionNum: number;
+}
+
+export interface ResolvedTarget {
+  target: ConvertTarget | undefined;
+  obstacles: Obstacle[];
+}
+
+/**
+ * Decides key, grid, cutover, names and partitions. What the table itself prevents comes back as obstacles; what was
+ * typed wrongly (zone, naming, cutover) throws usage or config_invalid.
+ */
+export async function resolveTarget(
+  context: Omit<JobContext, 'consent'>,
+  wish: ConvertWish,
+  facts: TableFacts,
+): Promise<ResolvedTarget> {
+  const { db, settings } = context;
+  const label = displayName(facts.table);
+  const keyColumn = facts.columns.find((column) => column.name === wish.key);
+  if (keyColumn === undefined) {
+    throw new DbopsError('key_contradicts', `${label} has no column "${visible(wish.key)}"`, {
+      hint: `Its columns are ${facts.columns.map((column) => visible(column.name)).join(', ')}.`,
+    });
+  }
+  const codec = codecFor(wish, keyColumn, label);
+  const zone = codec.isTime ? zoneOf(wish.timezone) : utc;
+  const grid = gridOf(wish.interval, codec, zone);
+  checkNaming(wish);
+  const current = await currentPoint(context, facts, wish, codec, zone);
+  const begunRow = facts.constraints.find((item) => item.name === cutoverConstraint);
+  const begun = parseBegun(begunRow?.comment ?? null);
+  if (current === undefined) return { target: undefined, obstacles: [noPosition(keyColumn)] };
+  const decided = decideCutover(wish, begun, { grid, codec, zone, current });
+  const legacy = {
+    schema: facts.table.schema,
+    name: wish.legacyName ?? defaultLegacyName(facts.table.name),
+  };
+  const newIndex = legacyObjectName(primaryKeyName(facts), facts.table.name, legacy.name);
+  const existing = facts.indexes.find((item) => item.name === newIndex);
+  const primaryKey = planPrimaryKey(facts, wish.key);
+  const expression = fingerprintSql(facts.table.oid, literal(newIndex), literal(cutoverConstraint));
+  const target: ConvertTarget = {
+    wish,
+    facts,
+    label,
+    codec,
+    zone,
+    grid,
+    keyColumn,
+    cutover: decided.point,
+    cutoverLiteral: pointLiteral(codec, decided.point),
+    legacy,
+    primaryKey,
+    newIndex,
+    newIndexState: existing === undefined ? 'missing' : existing.isValid ? 'ready' : 'invalid',
+    names: stageNames(facts.table.schema, facts.table.name),
+    renamedIndexes: facts.indexes
+      .filter((item) => item.name !== newIndex && !(primaryKey?.isExchanged === true && item.isPrimary))
+      .map((item) => ({
+        before: item.name,
+        now: legacyObjectName(item.name, facts.table.name, legacy.name),
+      })),
+    renamedStatistics: facts.statistics.map((item) => ({
+      schema: item.schema,
+      before: item.name,
+      now: legacyObjectName(item.name, facts.table.name, legacy.name),
+    })),
+    partitions: planPartitions(wish, facts, { grid, codec, zone, current, cutover: decided.point }),
+    begun,
+    isChecked: begunRow?.isValidated === true,
+    fingerprint: { expression, value: await readFingerprint(db, expression) },
+    lockTimeoutMs: settings.lockTimeoutMs,
+    deadlockTimeoutMs: db.server.deadlockTimeoutMs,
+    versionNum: db.server.versionNum,
+  };
+  return {
+    target,
+    obstacles: [
+      ...decided.obstacles,
+      ...collisions(target, await listRelationsNamed(db, namesNeeded(target))),
+      ...(await rowsInTheWay(context, target)),
+    ],
+  };
+}
+
+function codecFor(wish: ConvertWish, column: ConvertColumnRow, label: string): KeyCodec {
+  const codec = codecOf(column.typeName, wish.interval, wish.epoch, label);
+  return codec.kind === 'uuidv7' ? uuidv7(false) : codec;
+}
+
+function checkNaming(wish: ConvertWish): void {
+  const template = wish.naming ?? defaultNaming(wish.interval);
+  const problem = namingProblem(template, wish.interval);
+  if (problem === undefined) return;
+  throw new DbopsError('usage', `--naming "${visible(template)}": ${problem}`, {
+    hint: `The default for this interval is "${defaultNaming(wish.interval)}".`,
+  });
+}
+
+async function currentPoint(
+  context: Omit<JobContext, 'consent'>,
+  facts: TableFacts,
+  wish: ConvertWish,
+  codec: KeyCodec,
+  zone: Zone,
+): Promise<Point | undefined> {
+  if (codec.kind !== 'id') return nowPoint({ codec, zone }, context.now);
+  const column = facts.columns.find((item) => item.name === wish.key);
+  const [row] = await listIdPositions(context.db, [{ oid: facts.table.oid, key: wish.key }]);
+  return row?.position ?? (column?.sequence == null ? undefined : 0n);
+}
+
+function noPosition(column: ConvertColumnRow): Obstacle {
+  return {
+    object: `column ${visible(column.name)}`,
+    problem: 'how far its ids have come cannot be told',
+    remedy:
+      'Its key needs a sequence (identity, serial or a default with nextval) that this role may read: GRANT SELECT ON SEQUENCE.',
+  };
+}
+
+interface Axis {
+  grid: Grid;
+  codec: KeyCodec;
+  zone: Zone;
+  current: Point;
+}
+
+/** A convert that was begun keeps its cutover; another one that is asked for stands in its way. */
+function decideCutover(
+  wish: ConvertWish,
+  begun: BegunMark | undefined,
+  axis: Axis,
+): { point: Point; obstacles: Obstacle[] } {
+  const { grid, codec, zone, current } = axis;
+  const begunPoint = begun === undefined ? undefined : codec.parse(begun.cutover);
+  if (begun !== undefined && (begun.key !== wish.key || begunPoint === undefined)) {
+    return {
+      point: begunPoint ?? defaultCutover(grid, codec, current),
+      obstacles: [
+        {
+          object: `constraint ${cutoverConstraint}`,
+          problem: `a convert by "${visible(begun.key)}" with cutover ${visible(begun.cutover)} was begun and not finished`,
+          remedy: 'Convert by that key, or take it away first with --undo.',
+        },
+      ],
+    };
+  }
+  if (begunPoint !== undefined && begun !== undefined) {
+    const asked =
+      wish.cutover === undefined
+        ? undefined
+        : parseCutover(wish.cutover, grid, codec, zone, begunPoint < current ? begunPoint - 1n : current);
+    if (asked === undefined || asked === begunPoint) return { point: begunPoint, obstacles: [] };
+    return {
+      point: begunPoint,
+      obstacles: [
+        {
+          object: `constraint ${cutoverConstraint}`,
+          problem: `a convert with cutover ${visible(begun.cutover)} was begun and not finished`,
+          remedy: 'Leave --cutover out to finish it, or take it away first with --undo.',
+        },
+      ],
+    };
+  }
+  const point =
+    wish.cutover === undefined
+      ? defaultCutover(grid, codec, current)
+      : parseCutover(wish.cutover, grid, codec, zone, current);
+  return { point, obstacles: [] };
+}
+
+function primaryKeyName(facts: TableFacts): string {
+  const name = facts.indexes.find((item) => item.isPrimary)?.name;
+  return name ?? `${facts.table.name}_pkey`;
+}
+
+function planPrimaryKey(facts: TableFacts, key: string): PrimaryKeyPlan | undefined {
+  const index = facts.indexes.find((item) => item.isPrimary);
+  const constraint = facts.constraints.find((item) => item.type === 'p');
+  if (index === undefined || constraint === undefined) return undefined;
+  const isExchanged = !index.columns.includes(key);
+  return {
+    index,
+    constraint,
+    isExchanged,
+    columns: isExchanged ? [...index.columns, key] : index.columns,
+    included: index.includedColumns.filter((column) => column !== key),
+  };
+}
+
+/** From the cutover to the current period plus premake, as ensure counts; never none. */
+function planPartitions(
+  wish: ConvertWish,
+  facts: TableFacts,
+  axis: Axis & { cutover: Point },
+): NewPartition[] {
+  const { grid, codec, zone, current, cutover } = axis;
+  const first = grid.index(cutover);
+  const wanted = grid.index(current) + BigInt(wish.premake);
+  const last = wanted > first ? wanted : first;
+  const template = wish.naming ?? defaultNaming(wish.interval);
+  const partitions: NewPartition[] = [];
+  for (let index = first; index <= last; index += 1n) {
+    const from = grid.start(index);
+    const name = partitionName(template, facts.table, codec, zone, from);
+    partitions.push({ table: { schema: facts.table.schema, name }, from, to: grid.start(index + 1n) });
+  }
+  return partitions;
+}
+
+/** Every name that the convert will give to something. */
+function namesNeeded(target: ConvertTarget): RelationName[] {
+  const { schema } = target.facts.table;
+  const own = [
+    target.legacy.name,
+    target.names.parent,
+    ...target.renamedIndexes.map((item) => item.now),
+    ...(target.primaryKey?.isExchanged === true ? [target.newIndex, target.names.primaryKey] : []),
+  ];
+  return [...own.map((name) => ({ schema, name })), ...target.partitions.map((partition) => partition.table)];
+}
+
+function collisions(target: ConvertTarget, taken: RelationRow[]): Obstacle[] {
+  const obstacles: Obstacle[] = [];
+  const ownIndexes = target.facts.indexes.map((item) => item.name);
+  for (const row of taken) {
+    if (row.name === target.newIndex && ownIndexes.includes(row.name)) {
+      if (isTheNewIndex(target)) continue;
+    }
+    obstacles.push({
+      object: `relation ${displayName(row)}`,
+      problem: 'has a name that the convert needs',
+      remedy: 'Rename it, or give another --naming or --legacy-name.',
+    });
+  }
+  const seen = new Set<string>();
+  for (const { name } of namesNeeded(target)) {
+    if (seen.has(name)) {
+      obstacles.push({
+        object: `name ${visible(name)}`,
+        problem: 'would be given twice',
+        remedy: 'Give another --naming or --legacy-name.',
+      });
+    }
+    seen.add(name);
+  }
+  return obstacles;
+}
+
+/** The index of that name is the one that an earlier run made, or began to make. */
+function isTheNewIndex(target: ConvertTarget): boolean {
+  const index = target.facts.indexes.find((item) => item.name === target.newIndex);
+  const plan = target.primaryKey;
+  if (index === undefined || plan?.isExchanged !== true) return false;
+  return (
+    index.isUnique &&
+    index.constraint === null &&
+    !index.isPartial &&
+    !index.hasExpressions &&
+    index.columns.join('\0') === plan.columns.join('\0') &&
+    index.includedColumns.join('\0') === plan.included.join('\0')
+  );
+}
+
+/** Reads the table (an index on the key is used) unless the CHECK of an earlier run vouches for it. */
+async function rowsInTheWay(
+  context: Omit<JobContext, 'consent'>,
+  target: ConvertTarget,
+): Promise<Obstacle[]> {
+  if (target.isChecked || target.facts.table.kind !== 'r') return [];
+  const table = relation(target.facts.table);
+  const key = ident(target.wish.key);
+  const obstacles: Obstacle[] = [];
+  if (await existsWhere(context.db, table, `${key} >= ${target.cutoverLiteral}`)) {
+    obstacles.push({
+      object: `rows of ${target.label}`,
+      problem: `some have a ${visible(target.wish.key)} at or past the cutover ${target.codec.format(target.cutover)}`,
+      remedy: 'Give a later --cutover, or correct those rows.',
+    });
+  }
+  if (!target.keyColumn.isNotNull && (await existsWhere(context.db, table, `${key} is null`))) {
+    obstacles.push({
+      object: `rows of ${target.label}`,
+      problem: `some have no ${visible(target.wish.key)}, and no partition takes those`,
+      remedy: 'Fill the column in, or delete those rows.',
+    });
+  }
+  return obstacles;
+}

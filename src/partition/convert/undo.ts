@@ -1,0 +1,324 @@
+import { prelockStep, quietStep, transactionChange, type Change, type Step } from '../../plan/step.ts';
+import type { LockNeed } from '../../sql/locks.ts';
+import type { PartitionRow } from '../../sql/partitions.ts';
+import { ident, literal, relation, visible, type RelationName } from '../../sql/quote.ts';
+import { grantStatements } from '../child.ts';
+import type { TableFacts } from './inspect.ts';
+import type { ConvertedMark } from './marker.ts';
+import { stageNames } from './names.ts';
+import {
+  addIdentitySql,
+  guardStep,
+  moveSequenceSteps,
+  publicationSteps,
+  sequenceGrantSteps,
+  triggerSteps,
+  viewStep,
+} from './parts.ts';
+import { strongLockSteps } from './swap.ts';
+import type { Obstacle } from './wish.ts';
+
+/** A converted table with what its undo needs. */
+export interface UndoTarget {
+  label: string;
+  mark: ConvertedMark;
+  parent: TableFacts;
+  legacy: TableFacts;
+  /** The partitions besides the legacy one. */
+  others: (PartitionRow & { hasRows: boolean })[];
+  fingerprint: { expression: string; value: string };
+  lockTimeoutMs: number;
+  deadlockTimeoutMs: number;
+}
+
+/** What makes an undo impossible. Pure. */
+export function undoObstacles(target: UndoTarget): Obstacle[] {
+  const { parent, others } = target;
+  return [
+    ...others
+      .filter((item) => item.hasRows)
+      .map((item) => ({
+        object: `partition ${visible(item.name)}`,
+        problem: 'holds rows, so the convert cannot be undone any more',
+        remedy: 'The old table refuses nothing below the cutover only; keep the partitioned table.',
+      })),
+    ...parent.incoming.map((key) => ({
+      object: `foreign key ${visible(key.name)} of ${visible(key.table)}`,
+      problem: 'references the partitioned table since the convert',
+      remedy: 'Drop it first.',
+    })),
+    ...parent.dependents.map((item) => ({
+      object: visible(item.description),
+      problem: 'was made on the partitioned table since the convert and goes away with it',
+      remedy: 'Drop it first, and make it again after.',
+    })),
+    ...(parent.parent.isOwner
+      ? []
+      : [
+          {
+            object: `table ${target.label}`,
+            problem: 'belongs to another role',
+            remedy: `Run as "${visible(parent.parent.owner)}".`,
+          },
+        ]),
+  ];
+}
+
+/** The old table takes its name back; the parent and its empty partitions go. */
+export function undoChanges(target: UndoTarget): Change[] {
+  const { label, mark } = target;
+  return [
+    ...primaryIndexChanges(target),
+    transactionChange({
+      summary: `make the old table ${label} again and drop the parent with its empty partitions`,
+      table: label,
+      lockTimeoutMs: target.lockTimeoutMs,
+      event: 'convert_undone',
+      steps: [
+        ...[target.parent, target.legacy].map((facts) =>
+          prelockStep(relation(facts.table), target.deadlockTimeoutMs),
+        ),
+        guardStep(target.fingerprint, label),
+        ...strongLockSteps(strongLocks(target)),
+        emptyStep(target),
+        ...target.parent.triggers.map((trigger) =>
+          quietStep(
+            `drop trigger ${ident(trigger.name)} on ${relation(target.parent.table)}`,
+            'goes back to the old table',
+          ),
+        ),
+        {
+          sql: `alter table ${relation(target.parent.table)} detach partition ${relation(target.legacy.table)}`,
+          locks: foreignLocks(target),
+          why: 'its rows stay where they are',
+        },
+        ...primaryKeySteps(target),
+        ...sequenceSteps(target),
+        ...renameSteps(target),
+        ...restoreSteps(target),
+      ],
+    }),
+    ...mark.incoming.map((key) => incomingChange(target, key)),
+  ];
+}
+
+function names(target: UndoTarget) {
+  return stageNames(target.parent.table.schema, target.parent.table.name);
+}
+
+function inSchema(target: UndoTarget, name: string): RelationName {
+  return { schema: target.parent.table.schema, name };
+}
+
+/** The bare primary key was dropped in the swap: its index has to be built anew, which blocks nobody. */
+function primaryIndexChanges(target: UndoTarget): Change[] {
+  const { primaryKey } = target.mark;
+  if (primaryKey === null) return [];
+  const legacy = relation(target.legacy.table);
+  const name = names(target).primaryKey;
+  const include =
+    primaryKey.included.length === 0 ? '' : ` include (${primaryKey.included.map(ident).join(', ')})`;
+  return [
+    {
+      summary: `build the index of the old primary key on ${visible(target.legacy.table.name)}`,
+      table: target.label,
+      kind: 'single',
+      lockTimeoutMs: null,
+      statementTimeoutMs: null,
+      event: 'convert_index_built',
+      steps: [
+        quietStep(
+          `drop index concurrently if exists ${relation(inSchema(target, name))}`,
+          'an interrupted build leaves an invalid index of this name',
+        ),
+        {
+          sql: `create unique index concurrently ${ident(name)} on ${legacy} (${primaryKey.columns.map(ident).join(', ')})${include}`,
+          locks: [{ table: legacy, mode: 'SHARE UPDATE EXCLUSIVE' }],
+          why: 'the swap dropped it; readers and writers go on while it is built',
+        },
+      ],
+    },
+  ];
+}
+
+function foreignLocks(target: UndoTarget): LockNeed[] {
+  const keys = target.parent.constraints.filter((item) => item.type === 'f' && item.target !== null);
+  return keys.map((key) => ({ table: key.target ?? '', mode: 'ACCESS EXCLUSIVE' }));
+}
+
+function strongLocks(target: UndoTarget): LockNeed[] {
+  const lockable = target.parent.constraints.filter((item) => item.type === 'f' && item.mayLockTarget);
+  const tables = [
+    relation(target.parent.table),
+    relation(target.legacy.table),
+    ...target.others.map((item) => relation(item)),
+    ...lockable.map((item) => item.target ?? ''),
+  ];
+  return [...new Set(tables)].map((table) => ({ table, mode: 'ACCESS EXCLUSIVE' }));
+}
+
+/** Looked at once more, under the lock: a row may have come since the plan was made. */
+function emptyStep(target: UndoTarget): Step {
+  const checks = target.others.map(
+    (item) =>
+      `if exists (select from ${relation(item)}) then raise exception using message = ` +
+      `${literal(`partition ${visible(item.name)} has rows now, so the convert of ${target.label} cannot be undone any more`)}; end if;`,
+  );
+  return quietStep(`do ${literal(`begin ${checks.join(' ')} end`)}`, 'what is dropped must be empty');
+}
+
+function primaryKeySteps(target: UndoTarget): Step[] {
+  const { primaryKey, keyWasNullable, key } = target.mark;
+  if (primaryKey === null) return [];
+  const legacy = relation(target.legacy.table);
+  const index = ident(names(target).primaryKey);
+  const present = target.legacy.indexes.find((item) => item.isPrimary);
+  const drop = present === undefined ? '' : `drop constraint ${ident(present.name)}, `;
+  const steps = [
+    quietStep(
+      `alter table ${legacy} ${drop}add constraint ${index} primary key using index ${index}`,
+      'the old primary key',
+    ),
+  ];
+  if (keyWasNullable)
+    steps.push(quietStep(`alter table ${legacy} alter column ${ident(key)} drop not null`, 'as it was'));
+  return steps;
+}
+
+function sequenceSteps(target: UndoTarget): Step[] {
+  const legacy = relation(target.legacy.table);
+  const staged = inSchema(target, names(target).sequence);
+  return target.parent.columns.flatMap((column) => {
+    const { sequence } = column;
+    if (sequence === null) return [];
+    if (column.identity === '') {
+      return [
+        quietStep(
+          `alter sequence ${relation(sequence)} owned by ${legacy}.${ident(column.name)}`,
+          'else it goes with the parent',
+        ),
+      ];
+    }
+    return [
+      quietStep(
+        addIdentitySql(legacy, column.name, column.identity, sequence, staged),
+        'the identity goes back to the old table',
+      ),
+      ...sequenceGrantSteps(sequence, staged),
+      ...moveSequenceSteps(sequence, names(target).oldSequence, staged),
+    ];
+  });
+}
+
+/** The parent is dropped as soon as the views have left it: its indexes hold the names that go back. */
+function renameSteps(target: UndoTarget): Step[] {
+  const { mark, parent } = target;
+  const name = relation(parent.table);
+  const staged = inSchema(target, names(target).parent);
+  const steps: Step[] = [
+    quietStep(`alter table ${name} rename to ${ident(staged.name)}`, 'out of the way'),
+    quietStep(
+      `alter table ${relation(target.legacy.table)} rename to ${ident(parent.table.name)}`,
+      'the old name',
+    ),
+    ...parent.views.map(viewStep),
+    ...parent.publications.flatMap((item) => publicationSteps(item, relation(staged), name)),
+    quietStep(`drop table ${relation(staged)}`, 'the parent and its partitions, all of them empty'),
+  ];
+  for (const column of parent.columns) {
+    if (column.identity === '' || column.sequence === null) continue;
+    const sequence = relation(inSchema(target, names(target).sequence));
+    steps.push(
+      quietStep(
+        `alter sequence ${sequence} rename to ${ident(column.sequence.name)}`,
+        'the name that it had',
+      ),
+    );
+  }
+  const { primaryKey } = mark;
+  const indexes = [
+    ...mark.indexes,
+    ...(primaryKey === null ? [] : [{ now: names(target).primaryKey, before: primaryKey.name }]),
+  ];
+  for (const item of indexes) {
+    steps.push(
+      quietStep(
+        `alter index if exists ${relation(inSchema(target, item.now))} rename to ${ident(item.before)}`,
+        'the name that it had',
+      ),
+    );
+  }
+  for (const item of mark.statistics.filter((entry) => isThere(target, entry))) {
+    steps.push(
+      quietStep(
+        `alter statistics ${relation({ schema: item.schema, name: item.now })} rename to ${ident(item.before)}`,
+        'the name that it had',
+      ),
+    );
+  }
+  return steps;
+}
+
+function isThere(target: UndoTarget, item: { schema: string; now: string }): boolean {
+  return target.legacy.statistics.some((row) => row.schema === item.schema && row.name === item.now);
+}
+
+/** Triggers, comment, replica identity, and grants that were changed on the parent since. */
+function restoreSteps(target: UndoTarget): Step[] {
+  const { parent, legacy, mark } = target;
+  const table = relation(parent.table);
+  const steps = parent.triggers.flatMap((trigger) => triggerSteps(trigger, table));
+  steps.push(
+    quietStep(
+      `comment on table ${table} is ${parent.table.comment === null ? 'null' : literal(parent.table.comment)}`,
+      "the parent's comment",
+    ),
+  );
+  if (mark.replicaIdentityWasPrimaryKey && mark.primaryKey !== null)
+    steps.push(
+      quietStep(
+        `alter table ${table} replica identity using index ${ident(mark.primaryKey.name)}`,
+        'as it was',
+      ),
+    );
+  if (parent.parent.owner !== legacy.parent.owner)
+    steps.push(
+      quietStep(`alter table ${table} owner to ${ident(parent.parent.owner)}`, "the parent's owner"),
+    );
+  if (JSON.stringify(parent.parent.grants) !== JSON.stringify(legacy.parent.grants)) {
+    const grantees = new Set(legacy.parent.grants.map((grant) => grant.grantee));
+    for (const grantee of grantees) {
+      const role = grantee === 'public' ? 'public' : ident(grantee);
+      steps.push(quietStep(`revoke all on table ${table} from ${role}`, 'grants were changed since'));
+    }
+    steps.push(...grantStatements(parent.parent, table).map((sql) => quietStep(sql, "the parent's grants")));
+  }
+  return steps;
+}
+
+/** A foreign key that the convert dropped comes back unchecked: what was written meanwhile was never looked at. */
+function incomingChange(
+  target: UndoTarget,
+  key: { table: string; name: string; definition: string },
+): Change {
+  const table = relation(target.parent.table);
+  const definition = key.definition.endsWith(' NOT VALID') ? key.definition : `${key.definition} not valid`;
+  return transactionChange({
+    summary: `add foreign key ${visible(key.name)} of ${visible(key.table)} again, not validated`,
+    table: target.label,
+    lockTimeoutMs: target.lockTimeoutMs,
+    event: 'foreign_key_restored',
+    steps: [
+      prelockStep(key.table, target.deadlockTimeoutMs),
+      ...(key.table === table ? [] : [prelockStep(table, target.deadlockTimeoutMs)]),
+      {
+        sql: `alter table ${key.table} add constraint ${ident(key.name)} ${definition}`,
+        locks: [
+          { table: key.table, mode: 'SHARE ROW EXCLUSIVE' },
+          { table, mode: 'SHARE ROW EXCLUSIVE' },
+        ],
+        why: 'new rows are checked from here on; ALTER TABLE ... VALIDATE CONSTRAINT checks the others',
+      },
+    ],
+  });
+}
