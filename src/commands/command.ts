@@ -21,6 +21,8 @@ export interface GlobalOptions {
 /** Flags that several commands take; which ones a command has, it declares. */
 export interface SharedOptions extends GlobalOptions {
   dryRun?: boolean;
+  /** Looks only, like a dry run: nothing is changed and no run is recorded. */
+  check?: boolean;
   yes?: boolean;
   wait?: string;
 }

@@ -44,6 +44,7 @@ export async function runCommand(invocation: Invocation): Promise<number> {
     level: options.verbose === true ? 'debug' : options.quiet === true ? 'warn' : 'info',
   });
   const applied = { changes: 0 };
+  const isReading = options.dryRun === true || options.check === true;
   const session = new LazySession(settings, name, signal, options.verbose === true ? log : undefined);
   let history = newHistory(settings, name, null, log);
   const context: CommandContext<object> = {
@@ -60,7 +61,7 @@ export async function runCommand(invocation: Invocation): Promise<number> {
     now: (db) => clock(db, env['DBOPS_TEST_NOW'], log),
     job: async (target) => {
       const db = await session.open();
-      if (definition.changes && options.dryRun !== true) await refuseUnfitServer(db);
+      if (definition.changes && !isReading) await refuseUnfitServer(db);
       history = newHistory(settings, name, target, log);
       return {
         db,
@@ -83,7 +84,7 @@ export async function runCommand(invocation: Invocation): Promise<number> {
   };
   try {
     const result = await definition.run(context);
-    if (definition.changes && options.dryRun !== true) {
+    if (definition.changes && !isReading) {
       const outcome: Outcome =
         (result.exitCode ?? 0) !== 0 ? 'partly done' : applied.changes > 0 ? 'done' : 'nothing to do';
       if (session.isOpen) await history.finish(await session.open(), outcome, null, applied.changes);

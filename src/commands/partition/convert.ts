@@ -13,7 +13,6 @@ import { addDryRun, addWait, addYes, countOption } from '../options.ts';
 
 interface Options extends Omit<ConvertFlags, 'premake'> {
   premake?: string;
-  check?: boolean;
   undo?: boolean;
 }
 
