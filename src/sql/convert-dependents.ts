@@ -99,7 +99,7 @@ export async function listDependentObjects(db: Db, oid: number): Promise<Depende
            and (k.oid is null or (k.conrelid <> target.oid and k.contype <> 'f'))
            and (t.oid is null or (t.tgrelid <> target.oid and not t.tgisinternal))
            and (a.oid is null or a.adrelid <> target.oid)
-           and (c.oid is null or (i.indrelid is distinct from target.oid and c.relkind <> 'S'
+           and (c.oid is null or (c.oid <> target.oid and i.indrelid is distinct from target.oid and c.relkind <> 'S'
                 and not exists (select from pg_catalog.pg_inherits as h
                                  where h.inhrelid = c.oid and h.inhparent = target.oid))))
       select distinct kind, pg_catalog.pg_describe_object(classid, objid, 0) as description,

@@ -39,7 +39,12 @@ async function startWriters(table: string, columns = 'payload'): Promise<Writers
           ? client.query<{ id: string }>(text.replace('$1', `'writer ${number}'`))
           : client.query<{ id: string }>({ name: `write_${table}`, text, values: [`writer ${number}`] }));
         ids.push(rows[0]!.id);
-        if (turn % 10 === 0) await client.query({ name: 'read', text: `select * from ${table} where id = $1`, values: [rows[0]!.id] });
+        if (turn % 10 === 0)
+          await client.query({
+            name: 'read',
+            text: `select * from ${table} where id = $1`,
+            values: [rows[0]!.id],
+          });
       } catch (error) {
         errors.push((error as Error).message);
       }
@@ -95,7 +100,10 @@ describe('a live table', () => {
     const reader = await openSession(db.url);
     const cwd = folderWith({ locking: { deadline: '3s' } });
     const begun = (): Promise<string | null> =>
-      one(db, `select max(obj_description(oid, 'pg_constraint')) from pg_constraint where conname = 'dbops_cutover'`);
+      one(
+        db,
+        `select max(obj_description(oid, 'pg_constraint')) from pg_constraint where conname = 'dbops_cutover'`,
+      );
 
     // On the table itself: the CHECK cannot be added, the index is there.
     await reader.begin();
@@ -143,8 +151,14 @@ describe('a live table', () => {
     expect(notices.join('\n')).toContain(
       'partition constraint for table "quiet_legacy" is implied by existing constraints',
     );
-    expect(notices.filter((text) => /verifying table "quiet_legacy"|building index .* on table "quiet_legacy"|rewriting/.test(text))).toEqual([]);
-    expect(await one(db, `select count(*)::int from pg_inherits where inhparent = 'public.quiet'::regclass`)).toBeGreaterThan(2);
+    expect(
+      notices.filter((text) =>
+        /verifying table "quiet_legacy"|building index .* on table "quiet_legacy"|rewriting/.test(text),
+      ),
+    ).toEqual([]);
+    expect(
+      await one(db, `select count(*)::int from pg_inherits where inhparent = 'public.quiet'::regclass`),
+    ).toBeGreaterThan(2);
   });
 });
 

@@ -59,10 +59,10 @@ export const command = defineCommand<Options>({
     const premake = options.premake === undefined ? undefined : countOption('--premake', options.premake, 0);
     const flags: ConvertFlags = { ...options, premake };
     const isUndo = options.undo === true;
-    const plan = async () =>
+    const plan = async (reading?: { readsRows: boolean }) =>
       isUndo
         ? await planUndo(context, { table, legacyName: options.legacyName })
-        : await planConvert(context, wishOf(table, flags, settings));
+        : await planConvert(context, wishOf(table, flags, settings), reading);
     if (options.check === true) return report(await plan(), isUndo);
     const what = isUndo ? 'undone' : 'converted';
     if (options.dryRun === true) {

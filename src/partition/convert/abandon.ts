@@ -4,33 +4,23 @@ import type { TableFacts } from './inspect.ts';
 import { cutoverConstraint, parseBegun } from './marker.ts';
 import { defaultLegacyName, legacyObjectName } from './names.ts';
 
+interface Times {
+  lockTimeoutMs: number;
+  deadlockTimeoutMs: number;
+}
+
 /** Takes away what a convert that never came to its swap has added; empty when it added nothing. */
 export function abandonChanges(
   facts: TableFacts,
   label: string,
   legacyName: string | undefined,
-  times: { lockTimeoutMs: number; deadlockTimeoutMs: number },
+  times: Times,
 ): Change[] {
   const table = relation(facts.table);
   const changes: Change[] = [];
   const mark = parseBegun(facts.constraints.find((item) => item.name === cutoverConstraint)?.comment ?? null);
   if (mark !== undefined) {
-    changes.push(
-      transactionChange({
-        summary: `let ${label} take rows past the cutover again`,
-        table: label,
-        lockTimeoutMs: times.lockTimeoutMs,
-        event: 'convert_abandoned',
-        steps: [
-          prelockStep(table, times.deadlockTimeoutMs),
-          {
-            sql: `alter table ${table} drop constraint ${cutoverConstraint}`,
-            locks: [{ table, mode: 'ACCESS EXCLUSIVE' }],
-            why: 'for an instant; no row is refused any more',
-          },
-        ],
-      }),
-    );
+    changes.push(dropCheckChange(label, table, times));
   }
   const index = mark?.index ?? leftoverIndex(facts, legacyName);
   if (index !== undefined && facts.indexes.some((item) => item.name === index)) {
@@ -51,6 +41,24 @@ export function abandonChanges(
     });
   }
   return changes;
+}
+
+/** Takes the CHECK away: rows past the cutover are taken again. */
+export function dropCheckChange(label: string, table: string, times: Times): Change {
+  return transactionChange({
+    summary: `let ${label} take rows past the cutover again`,
+    table: label,
+    lockTimeoutMs: times.lockTimeoutMs,
+    event: 'convert_abandoned',
+    steps: [
+      prelockStep(table, times.deadlockTimeoutMs),
+      {
+        sql: `alter table ${table} drop constraint ${cutoverConstraint}`,
+        locks: [{ table, mode: 'ACCESS EXCLUSIVE' }],
+        why: 'for an instant; no row is refused any more',
+      },
+    ],
+  });
 }
 
 /** A run that was killed before it had marked the table left the index alone: it is known by its name and shape. */

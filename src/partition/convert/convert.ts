@@ -7,7 +7,7 @@ import { fingerprintSql, readFingerprint } from '../../sql/convert-dependents.ts
 import { listPartitions } from '../../sql/partitions.ts';
 import { displayName, relation, type RelationName } from '../../sql/quote.ts';
 import { hasRows, listMarkedTables } from '../../sql/relations.ts';
-import type { JobContext } from '../context.ts';
+import type { JobContext, PlanContext } from '../context.ts';
 import { abandonChanges } from './abandon.ts';
 import { showPoint } from './cutover.ts';
 import { getConvertTable, inspectTable } from './inspect.ts';
@@ -15,7 +15,7 @@ import { convertedPrefix, parseConverted } from './marker.ts';
 import { listObstacles } from './obstacles.ts';
 import { prepareChanges } from './prepare.ts';
 import { swapChange } from './swap.ts';
-import { resolveTarget, type ConvertTarget } from './target.ts';
+import { resolveTarget, type ConvertTarget, type PlanOptions } from './target.ts';
 import { undoChanges, undoObstacles, type UndoTarget } from './undo.ts';
 import { describeLocks, describeNotes, type LockLine } from './describe.ts';
 import type { ConvertWish, Obstacle } from './wish.ts';
@@ -36,18 +36,20 @@ export interface ConvertPlan {
   legacy: string | null;
 }
 
-type PlanContext = Omit<JobContext, 'consent'>;
-
 /**
  * Plans the conversion of one table. Reads the catalog, and the table itself for rows past the cutover. Throws
  * table_not_found, usage or config_invalid for what was typed; everything else comes back as obstacles.
  */
-export async function planConvert(context: PlanContext, wish: ConvertWish): Promise<ConvertPlan> {
+export async function planConvert(
+  context: PlanContext,
+  wish: ConvertWish,
+  options: PlanOptions = { readsRows: true },
+): Promise<ConvertPlan> {
   const { db } = context;
   const table = await getConvertTable(db, wish.table);
   if (table.kind === 'p') return await alreadyPartitioned(context, table);
   const facts = await inspectTable(db, table);
-  const { target, obstacles } = await resolveTarget(context, wish, facts);
+  const { target, obstacles } = await resolveTarget(context, wish, facts, options);
   const all = [...listObstacles(facts, wish, db.server.user, target?.newIndex), ...obstacles];
   const changes =
     target === undefined || all.length > 0 ? [] : [...prepareChanges(target), swapChange(target)];
@@ -181,17 +183,18 @@ export function refuseObstacles(plan: ConvertPlan, what: string): void {
 /** Executes a plan that `replan` makes once more under the table's advisory lock, after the operator's consent. */
 export async function runConvert(
   context: JobContext,
-  replan: () => Promise<ConvertPlan>,
+  replan: (options: PlanOptions) => Promise<ConvertPlan>,
   what: 'converted' | 'undone',
 ): Promise<ConvertPlan> {
-  const first = await replan();
+  const first = await replan({ readsRows: true });
   refuseObstacles(first, what);
   if (first.changes.length === 0) return first;
   const question = what === 'converted' ? `Convert ${first.label}?` : `Undo the convert of ${first.label}?`;
   await context.consent(first.changes, question);
   const { db, waitMs, signal } = context;
   return await withAdvisoryLock(db, { table: first.oid, name: first.label }, { waitMs, signal }, async () => {
-    const plan = await replan();
+    // A row that came in between makes the validation fail, which takes the CHECK back: no need to read all again.
+    const plan = await replan({ readsRows: false });
     refuseObstacles(plan, what);
     if (plan.changes.length === 0) return plan;
     await context.history.begin(

@@ -49,18 +49,18 @@ export function convertedComment(mark: ConvertedMark): string {
 
 /** Undefined when the comment is none of ours, or was altered. */
 export function parseBegun(comment: string | null): BegunMark | undefined {
-  return parse<BegunMark>(comment, convertingMarker);
+  return parse(comment, convertingMarker) as BegunMark | undefined;
 }
 
 /** Undefined when the comment is none of ours, or was altered. */
 export function parseConverted(comment: string | null): ConvertedMark | undefined {
-  return parse<ConvertedMark>(comment, convertedMarker);
+  return parse(comment, convertedMarker) as ConvertedMark | undefined;
 }
 
-function parse<Mark>(comment: string | null, marker: string): Mark | undefined {
+function parse(comment: string | null, marker: string): unknown {
   if (comment?.startsWith(marker) !== true) return undefined;
   try {
-    return JSON.parse(comment.slice(marker.length)) as Mark;
+    return JSON.parse(comment.slice(marker.length)) as unknown;
   } catch {
     return undefined;
   }

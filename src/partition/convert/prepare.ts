@@ -1,6 +1,7 @@
 import { prelockStep, quietStep, transactionChange, type Change } from '../../plan/step.ts';
 import { ident, literal, relation } from '../../sql/quote.ts';
 import { instantOf, showPoint } from './cutover.ts';
+import { dropCheckChange } from './abandon.ts';
 import { begunComment, cutoverConstraint } from './marker.ts';
 import type { ConvertTarget } from './target.ts';
 
@@ -57,8 +58,9 @@ function checkChanges(target: ConvertTarget): Change[] {
       summary: `bound ${target.label} by the cutover ${showPoint(cutover, codec, zone)}`,
       table: target.label,
       lockTimeoutMs: target.lockTimeoutMs,
-      event: 'convert_begun',
-      fields: { cutover: codec.format(cutover) },
+      event: 'convert_bounded',
+      isIntermediate: true,
+      undo: dropCheckChange(target.label, table, target),
       steps: [
         prelockStep(table, target.deadlockTimeoutMs),
         {
@@ -86,7 +88,8 @@ function validateChanges(target: ConvertTarget): Change[] {
       table: target.label,
       lockTimeoutMs: target.lockTimeoutMs,
       statementTimeoutMs: null,
-      event: 'convert_validated',
+      event: 'convert_begun',
+      fields: { cutover: target.codec.format(target.cutover) },
       steps: [
         prelockStep(table, target.deadlockTimeoutMs),
         {

@@ -1,11 +1,11 @@
 import { DbopsError } from '../../errors.ts';
-import { existsWhere, fingerprintSql, readFingerprint } from '../../sql/convert-dependents.ts';
+import { fingerprintSql, readFingerprint } from '../../sql/convert-dependents.ts';
 import type { ConvertColumnRow, ConvertConstraintRow, ConvertIndexRow } from '../../sql/convert.ts';
 import { listIdPositions } from '../../sql/partitions.ts';
-import { displayName, ident, literal, relation, visible, type RelationName } from '../../sql/quote.ts';
-import { listRelationsNamed, type RelationRow } from '../../sql/relations.ts';
+import { displayName, literal, visible, type RelationName } from '../../sql/quote.ts';
+import { listRelationsNamed } from '../../sql/relations.ts';
 import type { NewPartition } from '../child.ts';
-import type { JobContext } from '../context.ts';
+import type { PlanContext } from '../context.ts';
 import { gridOf, type Grid } from '../grid.ts';
 import { codecOf, pointLiteral, uuidv7, type KeyCodec, type Point } from '../key.ts';
 import { nowPoint } from '../load-sets.ts';
@@ -15,6 +15,7 @@ import { defaultCutover, parseCutover } from './cutover.ts';
 import type { TableFacts } from './inspect.ts';
 import { cutoverConstraint, parseBegun, type BegunMark } from './marker.ts';
 import { defaultLegacyName, legacyObjectName, stageNames } from './names.ts';
+import { collisions, namesNeeded, rowsInTheWay } from './precheck.ts';
 import type { ConvertWish, Obstacle } from './wish.ts';
 
 /** The primary key that the parent will have. */
@@ -56,6 +57,11 @@ export interface ConvertTarget {
   versionNum: number;
 }
 
+export interface PlanOptions {
+  /** Look for rows that no partition would take: reads the table where the key has no index. */
+  readsRows: boolean;
+}
+
 export interface ResolvedTarget {
   target: ConvertTarget | undefined;
   obstacles: Obstacle[];
@@ -66,9 +72,10 @@ export interface ResolvedTarget {
  * typed wrongly (zone, naming, cutover) throws usage or config_invalid.
  */
 export async function resolveTarget(
-  context: Omit<JobContext, 'consent'>,
+  context: PlanContext,
   wish: ConvertWish,
   facts: TableFacts,
+  options: PlanOptions,
 ): Promise<ResolvedTarget> {
   const { db, settings } = context;
   const label = displayName(facts.table);
@@ -134,7 +141,7 @@ export async function resolveTarget(
     obstacles: [
       ...decided.obstacles,
       ...collisions(target, await listRelationsNamed(db, namesNeeded(target))),
-      ...(await rowsInTheWay(context, target)),
+      ...(options.readsRows ? await rowsInTheWay(db, target) : []),
     ],
   };
 }
@@ -154,7 +161,7 @@ function checkNaming(wish: ConvertWish): void {
 }
 
 async function currentPoint(
-  context: Omit<JobContext, 'consent'>,
+  context: PlanContext,
   facts: TableFacts,
   wish: ConvertWish,
   codec: KeyCodec,
@@ -163,7 +170,7 @@ async function currentPoint(
   if (codec.kind !== 'id') return nowPoint({ codec, zone }, context.now);
   const column = facts.columns.find((item) => item.name === wish.key);
   const [row] = await listIdPositions(context.db, [{ oid: facts.table.oid, key: wish.key }]);
-  return row?.position ?? (column?.sequence == null ? undefined : 0n);
+  return row?.position ?? (column === undefined || column.sequence === null ? undefined : 0n);
 }
 
 function noPosition(column: ConvertColumnRow): Obstacle {
@@ -263,84 +270,4 @@ function planPartitions(
     partitions.push({ table: { schema: facts.table.schema, name }, from, to: grid.start(index + 1n) });
   }
   return partitions;
-}
-
-/** Every name that the convert will give to something. */
-function namesNeeded(target: ConvertTarget): RelationName[] {
-  const { schema } = target.facts.table;
-  const own = [
-    target.legacy.name,
-    target.names.parent,
-    ...target.renamedIndexes.map((item) => item.now),
-    ...(target.primaryKey?.isExchanged === true ? [target.newIndex, target.names.primaryKey] : []),
-  ];
-  return [...own.map((name) => ({ schema, name })), ...target.partitions.map((partition) => partition.table)];
-}
-
-function collisions(target: ConvertTarget, taken: RelationRow[]): Obstacle[] {
-  const obstacles: Obstacle[] = [];
-  const ownIndexes = target.facts.indexes.map((item) => item.name);
-  for (const row of taken) {
-    if (row.name === target.newIndex && ownIndexes.includes(row.name)) {
-      if (isTheNewIndex(target)) continue;
-    }
-    obstacles.push({
-      object: `relation ${displayName(row)}`,
-      problem: 'has a name that the convert needs',
-      remedy: 'Rename it, or give another --naming or --legacy-name.',
-    });
-  }
-  const seen = new Set<string>();
-  for (const { name } of namesNeeded(target)) {
-    if (seen.has(name)) {
-      obstacles.push({
-        object: `name ${visible(name)}`,
-        problem: 'would be given twice',
-        remedy: 'Give another --naming or --legacy-name.',
-      });
-    }
-    seen.add(name);
-  }
-  return obstacles;
-}
-
-/** The index of that name is the one that an earlier run made, or began to make. */
-function isTheNewIndex(target: ConvertTarget): boolean {
-  const index = target.facts.indexes.find((item) => item.name === target.newIndex);
-  const plan = target.primaryKey;
-  if (index === undefined || plan?.isExchanged !== true) return false;
-  return (
-    index.isUnique &&
-    index.constraint === null &&
-    !index.isPartial &&
-    !index.hasExpressions &&
-    index.columns.join('\0') === plan.columns.join('\0') &&
-    index.includedColumns.join('\0') === plan.included.join('\0')
-  );
-}
-
-/** Reads the table (an index on the key is used) unless the CHECK of an earlier run vouches for it. */
-async function rowsInTheWay(
-  context: Omit<JobContext, 'consent'>,
-  target: ConvertTarget,
-): Promise<Obstacle[]> {
-  if (target.isChecked || target.facts.table.kind !== 'r') return [];
-  const table = relation(target.facts.table);
-  const key = ident(target.wish.key);
-  const obstacles: Obstacle[] = [];
-  if (await existsWhere(context.db, table, `${key} >= ${target.cutoverLiteral}`)) {
-    obstacles.push({
-      object: `rows of ${target.label}`,
-      problem: `some have a ${visible(target.wish.key)} at or past the cutover ${target.codec.format(target.cutover)}`,
-      remedy: 'Give a later --cutover, or correct those rows.',
-    });
-  }
-  if (!target.keyColumn.isNotNull && (await existsWhere(context.db, table, `${key} is null`))) {
-    obstacles.push({
-      object: `rows of ${target.label}`,
-      problem: `some have no ${visible(target.wish.key)}, and no partition takes those`,
-      remedy: 'Fill the column in, or delete those rows.',
-    });
-  }
-  return obstacles;
 }

@@ -40,7 +40,7 @@ export function undoObstacles(target: UndoTarget): Obstacle[] {
       .map((item) => ({
         object: `partition ${visible(item.name)}`,
         problem: 'holds rows, so the convert cannot be undone any more',
-        remedy: 'The old table refuses nothing below the cutover only; keep the partitioned table.',
+        remedy: 'Keep the partitioned table, or move those rows away first.',
       })),
     ...parent.incoming.map((key) => ({
       object: `foreign key ${visible(key.name)} of ${visible(key.table)}`,
