@@ -18,6 +18,12 @@ export const helpTopics: readonly string[] = ['exit-codes', 'environment', 'conf
 
 export const commands: CommandEntry[] = [
   {
+    noun: null,
+    verb: 'init',
+    summary: 'write a first dbops.yaml from what is in the database',
+    load: () => import('./init.ts'),
+  },
+  {
     noun: 'partition',
     verb: 'check',
     summary: 'find what is wrong with partitions, with the command that mends it',

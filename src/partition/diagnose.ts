@@ -156,7 +156,7 @@ function timezoneError(set: PartitionSet, last: FinitePartition, zone: string): 
 }
 
 /** Zones that are tried for the hint: one for each offset that people live in. */
-const commonZones = [
+export const commonZones = [
   'UTC',
   'Asia/Seoul',
   'Asia/Shanghai',

@@ -60,7 +60,8 @@ export async function loadSets(db: Db, settings: PartitionSettings[]): Promise<L
   return { sets, problems };
 }
 
-function groupByParent(rows: PartitionRow[]): Map<number, PartitionRow[]> {
+/** The rows of each parent. */
+export function groupByParent(rows: PartitionRow[]): Map<number, PartitionRow[]> {
   const map = new Map<number, PartitionRow[]>();
   for (const row of rows) {
     const list = map.get(row.parentOid);
@@ -98,7 +99,8 @@ function notPartitioned(item: PartitionSettings, kind: string | null): DbopsErro
   });
 }
 
-function buildSet(
+/** A configured set from rows that were read already. Pure. Throws what `loadSets` collects as problems. */
+export function buildSet(
   settings: PartitionSettings,
   rootOid: number,
   tables: PartitionedTableRow[],
