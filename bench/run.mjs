@@ -46,9 +46,9 @@ async function main() {
     const partmanVersion = await availablePartman(server.url);
     const bench = makeBench(server.url, { dir, psql, partmanVersion, rounds: options.rounds });
     const figures = [];
-    for (const { name, run: measure } of options.chosen) {
-      console.error(`measuring ${name} ...`);
-      figures.push(...(await measure(bench)));
+    for (const measurement of options.chosen) {
+      console.error(`measuring ${measurement.name} ...`);
+      figures.push(...(await figuresOf(measurement, bench)));
     }
     const table = renderFigures(figures);
     const facts = describeMachine({
@@ -63,6 +63,21 @@ async function main() {
   } finally {
     fs.rmSync(dir, { recursive: true, force: true });
     await server.stop({ immediate: true });
+  }
+}
+
+/**
+ * What cannot be measured is a row of the table as well: the others took minutes.
+ * @param {import('./partition/index.mjs').Measurement} measurement
+ * @param {import('./partition/index.mjs').Bench} bench
+ * @returns {Promise<import('./lib/report.mjs').Figure[]>}
+ */
+async function figuresOf({ name, run: measure }, bench) {
+  try {
+    return await measure(bench);
+  } catch (error) {
+    const [reason = ''] = (error instanceof Error ? error.message : String(error)).split('\n');
+    return [{ what: name, target: '-', measured: `failed: ${reason}`, met: false }];
   }
 }
 

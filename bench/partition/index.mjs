@@ -1,5 +1,7 @@
 // The figures of `dbops partition`, and what each of them is given to be measured with.
+import { convert } from './convert.mjs';
 import { create, createMany } from './create.mjs';
+import { detach } from './detach.mjs';
 import { manyPartitions, nothingToDo } from './nothing-to-do.mjs';
 import { stall } from './stall.mjs';
 import { startup } from './startup.mjs';
@@ -24,4 +26,13 @@ import { startup } from './startup.mjs';
  */
 
 /** In the order of the table. @type {Measurement[]} */
-export const measurements = [stall, nothingToDo, manyPartitions, create, createMany, startup];
+export const measurements = [
+  stall,
+  nothingToDo,
+  manyPartitions,
+  create,
+  detach,
+  createMany,
+  convert,
+  startup,
+];
