@@ -78,6 +78,12 @@ export const commands: CommandEntry[] = [
     load: () => import('./partition/drain.ts'),
   },
   {
+    noun: 'partition',
+    verb: 'prune-check',
+    summary: 'say which statements read every partition, and why',
+    load: () => import('./partition/prune-check.ts'),
+  },
+  {
     noun: 'config',
     verb: 'show',
     summary: 'print each value and where it came from',

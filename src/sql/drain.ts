@@ -43,7 +43,8 @@ export interface DrainSourceRow {
 }
 
 /**
- * Everything about a table that a drain must know, in one statement. Leaves out triggers that are disabled, those of
+ * Everything about a table that a drain must know, in one statement. 14 marks the triggers that a partition has from its
+ * parent as internal, so those of foreign keys are told by their constraint. Leaves out triggers that are disabled, those of
  * foreign keys (see listForeignKeys), and those that only INSERT or UPDATE fires: the rows go into a table that has no
  * triggers yet. Privilege: none. Locks: ACCESS SHARE for an instant. PostgreSQL 14 and later.
  */
@@ -67,8 +68,9 @@ export async function getDrainSource(db: Db, oid: number, key: string): Promise<
                 from pg_catalog.pg_trigger as t
                 join pg_catalog.pg_proc as p on p.oid = t.tgfoid
                 join pg_catalog.pg_namespace as n on n.oid = p.pronamespace
-               where t.tgrelid = c.oid and not t.tgisinternal and t.tgenabled <> 'D'
-                 and t.tgtype::int4 & 8 > 0) as triggers,
+               where t.tgrelid = c.oid and t.tgenabled <> 'D' and t.tgtype::int4 & 8 > 0
+                 and not exists (select from pg_catalog.pg_constraint as f
+                                  where f.oid = t.tgconstraint and f.contype = 'f')) as triggers,
              (select coalesce(pg_catalog.json_agg(distinct pg_catalog.jsonb_build_object('name', u.pubname)), '[]')
                 from pg_catalog.pg_publication as u
                where u.pubdelete
