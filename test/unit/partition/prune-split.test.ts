@@ -32,7 +32,7 @@ describe('splitStatements', () => {
     fc.assert(
       fc.property(fc.array(inside, { minLength: 1, maxLength: 5 }), (list) => {
         const statements = list.map(
-          (text) => `select '${text}', $q_${'$'}${text.replaceAll('$', '')}$q_${'$'}`,
+          (text) => `select '${text}', $q_$${text.replaceAll('$', '')}$q_$`,
         );
         expect(texts(statements.join(';\n'))).toEqual(statements);
       }),
