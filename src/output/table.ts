@@ -1,3 +1,4 @@
+import { stripVTControlCharacters } from 'node:util';
 import Table from 'cli-table3';
 import { paint } from './style.ts';
 
@@ -27,8 +28,10 @@ export function renderTable<Row>(rows: Row[], columns: Column<Row>[]): string {
     'right-mid': '',
     middle: '  ',
   };
+  const cells = rows.map((row) => columns.map((column) => column.value(row)));
+  const titles = columns.map((column) => column.title);
   const table = new Table({
-    head: columns.map((column) => paint('bold', column.title)),
+    head: titles.map((title) => paint('bold', title)),
     colAligns: columns.map((column) => column.align ?? 'left'),
     style: {
       head: [],
@@ -36,12 +39,45 @@ export function renderTable<Row>(rows: Row[], columns: Column<Row>[]): string {
       compact: true,
       ...(border ? {} : { 'padding-left': 0, 'padding-right': 0 }),
     },
-    ...(border ? {} : { chars: none }),
+    ...(border
+      ? { colWidths: fitWidths([titles, ...cells], process.stdout.columns), wordWrap: true }
+      : { chars: none }),
   });
-  for (const row of rows) table.push(columns.map((column) => column.value(row)));
+  table.push(...cells);
   return table
     .toString()
     .split('\n')
     .map((line) => line.trimEnd())
     .join('\n');
+}
+
+/**
+ * Column widths with their padding. Where the terminal is narrower than the table, the widest columns wrap between
+ * words; no word is cut, since half a name is no name, and a table that is still too wide runs over.
+ */
+function fitWidths(lines: string[][], terminalWidth: number | undefined): number[] {
+  const measure = (length: (cell: string) => number) =>
+    (lines[0] ?? []).map(
+      (_, index) => 2 + Math.max(...lines.map((line) => length(stripVTControlCharacters(line[index] ?? '')))),
+    );
+  const widths = measure(displayWidth);
+  const least = measure((cell) => Math.max(...cell.split(' ').map(displayWidth)));
+  let excess =
+    widths.reduce((sum, width) => sum + width, 0) + widths.length + 1 - (terminalWidth ?? Infinity);
+  while (excess > 0) {
+    const room = widths.map((width, index) => (width > (least[index] ?? 0) ? width : 0));
+    const widest = room.indexOf(Math.max(...room));
+    if ((room[widest] ?? 0) === 0) break;
+    widths[widest] = (widths[widest] ?? 0) - 1;
+    excess -= 1;
+  }
+  return widths;
+}
+
+/** Columns on a terminal: Korean, Chinese and Japanese characters take two. */
+function displayWidth(text: string): number {
+  const wide = text.match(
+    /[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6]/g,
+  );
+  return text.length + (wide?.length ?? 0);
 }

@@ -1,6 +1,5 @@
 import type { PartitionSettings } from '../config/settings.ts';
 import type { Bound, Range } from './bounds.ts';
-import type { Grid } from './grid.ts';
 import type { KeyCodec, Point } from './key.ts';
 import type { Zone } from './zone.ts';
 
@@ -49,13 +48,6 @@ export interface PartitionSet {
   codec: KeyCodec;
   zone: Zone;
   branches: Branch[];
-}
-
-/** A branch with the grid that its bounds lie on. */
-export interface GriddedBranch {
-  set: PartitionSet;
-  branch: Branch;
-  grid: Grid;
 }
 
 /** The partition that ends last, among those whose ends are both known. */

@@ -1,4 +1,4 @@
-import { renderTable } from '../../output/table.ts';
+import { renderTable, type Column } from '../../output/table.ts';
 import { planOverview, type OverviewLine } from '../../partition/overview.ts';
 import { describeRunway } from '../../partition/runway.ts';
 import { selectTables } from '../../partition/select.ts';
@@ -29,24 +29,27 @@ export const command = defineCommand({
   },
 });
 
+/** Columns in which nothing stands are left out: one screen is the aim. */
 function render(lines: OverviewLine[]): string {
-  return renderTable(lines, [
+  const always: Column<OverviewLine>[] = [
     { title: 'table', value: (line) => visible(line.table) },
     { title: 'interval', value: (line) => line.interval },
     { title: 'runway', value: (line) => (line.runway === null ? 'unknown' : describeRunway(line.runway)) },
-    { title: 'create', value: (line) => countOf(line.create) },
+    { title: 'create', value: (line) => countOf(line.create), align: 'right' },
     { title: 'retention', value: (line) => line.retention },
+  ];
+  const sometimes: Column<OverviewLine>[] = [
     { title: 'due', value: describeDue },
-    { title: 'in quarantine', value: (line) => (line.inQuarantine === 0 ? '-' : String(line.inQuarantine)) },
-    { title: 'drop', value: (line) => countOf(line.drop) },
+    { title: 'in quarantine', value: (line) => countOf(Array(line.inQuarantine).fill('')), align: 'right' },
+    { title: 'drop', value: (line) => countOf(line.drop), align: 'right' },
     { title: 'problem', value: (line) => (line.problem === null ? '-' : visible(line.problem)) },
-  ]);
+  ];
+  const filled = sometimes.filter((column) => lines.some((line) => column.value(line) !== '-'));
+  return renderTable(lines, [...always, ...filled]);
 }
 
-function countOf(names: string[]): string {
-  const [first] = names;
-  if (first === undefined) return '-';
-  return names.length === 1 ? visible(first) : `${String(names.length)} from ${visible(first)}`;
+function countOf(names: unknown[]): string {
+  return names.length === 0 ? '-' : String(names.length);
 }
 
 function describeDue(line: OverviewLine): string {
