@@ -9,6 +9,7 @@ import { findLastSuccess, findStateVersion } from '../sql/state.ts';
 import { checkBounds, checkDetached, checkPending, checkRunway, type Finding } from './check.ts';
 import { creatingMarker } from './child.ts';
 import type { JobContext } from './context.ts';
+import { findBegunConverts } from './convert/begun.ts';
 import { excludeMarker } from './default-partition.ts';
 import { currentPoints, loadSets } from './load-sets.ts';
 import type { PartitionSet } from './set.ts';
@@ -55,6 +56,7 @@ export async function checkPartitions(context: Context, everything: boolean): Pr
   findings.push(...(await checkLeaves(context, parents)), ...(await checkIndexes(context, parents)));
   if (everything) {
     findings.push(
+      ...(await checkConverts(context)),
       ...(await checkLeftovers(context)),
       ...(await checkState(context)),
       ...(await checkUnnamed(context)),
@@ -130,6 +132,28 @@ async function checkIndexes(context: Context, parents: number[]): Promise<Findin
         ? 'CREATE INDEX CONCURRENTLY on each of them, then ALTER INDEX ... ATTACH PARTITION'
         : 'REINDEX INDEX CONCURRENTLY, or attach the indexes of all partitions',
   }));
+}
+
+/** A convert that was begun refuses every row past its cutover until it is finished or taken back. */
+async function checkConverts(context: Context): Promise<Finding[]> {
+  const begun = await findBegunConverts(context.db, context.now);
+  return begun.map((row) => {
+    const object = displayName({ schema: row.schema, name: row.table });
+    const left = row.hoursLeft;
+    const when =
+      left === null
+        ? `at ${row.cutover}`
+        : left > 0
+          ? `in ${left.toFixed(0)} hours, at ${row.cutover}`
+          : `since ${row.cutover}: inserts fail now`;
+    return {
+      check: 'convert-begun',
+      object,
+      severity: 'crit',
+      message: `a convert was begun and not finished; rows are refused ${when}`,
+      mend: `run "dbops partition convert ${object}" again as before, or take it away: dbops partition convert ${object} --undo`,
+    };
+  });
 }
 
 /** What killed runs left behind. */
