@@ -31,9 +31,7 @@ describe('splitStatements', () => {
     const inside = fc.string({ unit: fc.constantFrom(';', '-', '/', '*', '"', '$', 'a', ' ', '\n', '한') });
     fc.assert(
       fc.property(fc.array(inside, { minLength: 1, maxLength: 5 }), (list) => {
-        const statements = list.map(
-          (text) => `select '${text}', $q_$${text.replaceAll('$', '')}$q_$`,
-        );
+        const statements = list.map((text) => `select '${text}', $q_$${text.replaceAll('$', '')}$q_$`);
         expect(texts(statements.join(';\n'))).toEqual(statements);
       }),
     );
