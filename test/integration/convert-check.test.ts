@@ -130,6 +130,35 @@ describe('--check', () => {
     expect(result.stdout).toContain('does not own it');
   });
 
+  it('works for a plain owner who may only reference the target of a foreign key', async () => {
+    for (const text of [
+      `do $$ begin create role convert_plain login; exception when duplicate_object then null; end $$`,
+      'create schema plain authorization convert_plain',
+      'create table plain.kinds (id int primary key)',
+      'insert into plain.kinds values (1)',
+      'grant references on plain.kinds to convert_plain',
+      'create table plain.events (id bigint generated always as identity primary key, kind int references plain.kinds, at timestamptz not null default now())',
+      'insert into plain.events (kind) values (1)',
+      'alter table plain.events owner to convert_plain',
+    ])
+      await db.query(text);
+    const url = new URL(db.url);
+    url.username = 'convert_plain';
+    const key = ['--key', 'at', '--interval', 'day', '--premake', '1'];
+    const done = await convert({ url: url.href }, ['plain.events', ...key]);
+    expect(done.stderr).not.toContain('dbops:');
+    expect(done.code).toBe(0);
+    await expect(db.query('insert into plain.events (kind) values (2)')).rejects.toThrow(/events_kind_fkey/);
+    expect(
+      await one(
+        db,
+        `select count(*)::int from pg_constraint where contype = 'f' and conparentid <> 0 and confrelid = 'plain.kinds'::regclass`,
+      ),
+    ).toBeGreaterThan(1);
+    expect((await convert({ url: url.href }, ['plain.events', '--undo'])).code).toBe(0);
+    await expect(db.query('insert into plain.events (kind) values (2)')).rejects.toThrow(/events_kind_fkey/);
+  });
+
   it('leaves behind what the operator names', async () => {
     await createEvents(db, 'public.followed', 10);
     await db.query(
