@@ -63,7 +63,12 @@ describe.each(definitions)('$name', ({ name, definition }) => {
 
 /** The same command line, without what it would change in the database or write elsewhere. */
 function harmless(example: string, definition: CommandDefinition): string {
-  const line = example.replace(/ > \S.*$/, ' > /dev/null').replace('/etc/dbops/dbops.yaml', 'dbops.yaml');
+  const line = example
+    .replace(/ > \S.*$/, ' > /dev/null')
+    .replace('/etc/dbops/dbops.yaml', 'dbops.yaml')
+    .replace('--url postgresql://me@db/factory', '--url "$DATABASE_URL"');
+  // Here a configuration exists, and it is never overwritten.
+  if (/^dbops init\b/.test(line) && !/ --(output|stdout)\b/.test(line)) return `${line} --stdout`;
   if (!definition.changes || line.includes(' --dry-run')) return line;
   const flags = new Command();
   definition.declare(flags);
