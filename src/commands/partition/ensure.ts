@@ -1,4 +1,3 @@
-import { renderTable } from '../../output/table.ts';
 import { ensure, planEnsure, type EnsurePlan } from '../../partition/ensure.ts';
 import { combineProblems } from '../../partition/problems.ts';
 import { selectTables } from '../../partition/select.ts';
@@ -44,7 +43,7 @@ export const command = defineCommand<Options>({
     if (result.problems.length > 0) throw combineProblems(result.problems);
     return {
       data: { tables: result.tables, created: result.created },
-      text: result.created.length === 0 ? summary(result) : `${render(result)}\n${summary(result)}`,
+      text: result.created.length === 0 ? summary(result) : `${await render(result)}\n${summary(result)}`,
       warnings: result.warnings,
     };
   },
@@ -56,7 +55,9 @@ function summary(plan: Pick<EnsurePlan, 'created' | 'tables'>): string {
   return `${String(plan.created.length)} ${plan.created.length === 1 ? 'partition' : 'partitions'} for ${tables}`;
 }
 
-function render(plan: Pick<EnsurePlan, 'created'>): string {
+/** Loaded when there is something to show: most runs have nothing to create. */
+async function render(plan: Pick<EnsurePlan, 'created'>): Promise<string> {
+  const { renderTable } = await import('../../output/table.ts');
   return renderTable(plan.created, [
     { title: 'table', value: (row) => row.table },
     { title: 'partition', value: (row) => row.partition },
