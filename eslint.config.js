@@ -16,7 +16,8 @@ const layers = {
   state: ['sql', 'pg', ...shared],
   plan: ['sql', 'pg', ...shared],
   partition: ['plan', 'state', 'sql', 'pg', ...shared],
-  commands: ['partition', 'plan', 'state', 'sql', 'pg', ...shared],
+  doctor: ['partition', 'plan', 'state', 'sql', 'pg', ...shared],
+  commands: ['doctor', 'partition', 'plan', 'state', 'sql', 'pg', ...shared],
 };
 const folders = Object.keys(layers);
 
@@ -27,7 +28,7 @@ const ownedPackages = {
   execa: ['src/process/'],
   pino: ['src/output/log.ts'],
   commander: ['src/commands/', 'src/cli.ts', 'src/main.ts'],
-  yaml: ['src/config/', 'src/partition/propose.ts'],
+  yaml: ['src/config/'],
   'zod/mini': ['src/config/'],
   zod: ['src/config/'],
 };

@@ -24,6 +24,12 @@ export const commands: CommandEntry[] = [
     load: () => import('./init.ts'),
   },
   {
+    noun: null,
+    verb: 'doctor',
+    summary: 'say what is there, what is missing and how to get it',
+    load: () => import('./doctor.ts'),
+  },
+  {
     noun: 'partition',
     verb: 'check',
     summary: 'find what is wrong with partitions, with the command that mends it',

@@ -1,0 +1,46 @@
+import type { Settings } from '../config/settings.ts';
+import { DbopsError } from '../errors.ts';
+import type { Db } from '../pg/connection.ts';
+import { findTools } from '../process/tools.ts';
+import { getSessionFacts } from '../sql/doctor.ts';
+import { finding, type Finding } from './finding.ts';
+import { checkHost, clientTools } from './host.ts';
+import { checkServer } from './server.ts';
+import { checkExtensions, checkSets } from './sets.ts';
+
+export interface DoctorOptions {
+  settings: Settings;
+  /** The PATH. */
+  searchPath: string;
+  nodeVersion: string;
+  connect: () => Promise<Db>;
+}
+
+export interface Diagnosis {
+  findings: Finding[];
+  /** Why the server could not be asked. */
+  connectionError: DbopsError | undefined;
+}
+
+/** Looks at the host and, where it can be reached, at the server. Changes nothing. */
+export async function diagnose(options: DoctorOptions): Promise<Diagnosis> {
+  const { settings } = options;
+  const tools = findTools(clientTools, options.searchPath);
+  let connectionError: DbopsError | undefined;
+  let serverMajor: number | undefined;
+  const server: Finding[] = [];
+  try {
+    const db = await options.connect();
+    serverMajor = Math.floor(db.server.versionNum / 10_000);
+    server.push(...(await checkServer(db, settings, await getSessionFacts(db, settings.stateSchema))));
+    server.push(...(await checkExtensions(db, settings)), ...(await checkSets(db, settings)));
+  } catch (error) {
+    const isUnreachable =
+      error instanceof DbopsError && (error.exitCode === 3 || error.code === 'unsupported_version');
+    if (!isUnreachable) throw error;
+    connectionError = error;
+    server.push(finding('server.connection', 'crit', error.message, error.hint));
+  }
+  const host = checkHost(settings, options.nodeVersion, await tools, serverMajor);
+  return { findings: [...host, ...server], connectionError };
+}

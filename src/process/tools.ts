@@ -1,0 +1,74 @@
+import { constants } from 'node:fs';
+import { access, readdir, realpath } from 'node:fs/promises';
+import { delimiter, join } from 'node:path';
+import { execa } from 'execa';
+
+/** A program of PostgreSQL's clients, or a compressor, as it was found on this host. */
+export interface Tool {
+  name: string;
+  path: string;
+  /** "15.18", as the program says; undefined when it said nothing that is a version, or could not run. */
+  version: string | undefined;
+  major: number | undefined;
+}
+
+const timeoutMs = 5000;
+
+/**
+ * Every place where these programs are installed: on the PATH, and in the directories of Debian and Red Hat packages,
+ * which are not on it. Each is asked for its version. Nothing is thrown: what cannot be run has no version.
+ */
+export async function findTools(names: string[], searchPath: string): Promise<Tool[]> {
+  const folders = [
+    ...searchPath.split(delimiter).filter((folder) => folder !== ''),
+    ...(await packagedFolders()),
+  ];
+  const tools = await Promise.all(
+    [...new Set(await Promise.all(folders.map(realFolder)))].flatMap((folder) =>
+      names.map(async (name): Promise<Tool | undefined> => {
+        const path = join(folder, name);
+        if (!(await isExecutable(path))) return undefined;
+        const version = await versionOf(path);
+        return {
+          name,
+          path,
+          version,
+          major: version === undefined ? undefined : Number.parseInt(version, 10),
+        };
+      }),
+    ),
+  );
+  return tools.filter((tool) => tool !== undefined);
+}
+
+/** /bin is a link to /usr/bin on most systems. Only folders are followed: Debian's psql is a link to a wrapper. */
+async function realFolder(folder: string): Promise<string> {
+  return await realpath(folder).catch(() => folder);
+}
+
+async function packagedFolders(): Promise<string[]> {
+  const debian = '/usr/lib/postgresql';
+  const versions = await readdir(debian).catch(() => []);
+  const redHat = (await readdir('/usr').catch(() => [])).filter((name) => /^pgsql-\d+$/.test(name));
+  return [
+    ...versions.map((version) => join(debian, version, 'bin')),
+    ...redHat.map((name) => join('/usr', name, 'bin')),
+  ];
+}
+
+async function isExecutable(path: string): Promise<boolean> {
+  return await access(path, constants.X_OK).then(
+    () => true,
+    () => false,
+  );
+}
+
+/** The first number with a dot in what `--version` prints: "psql (PostgreSQL) 15.18", "*** Zstandard CLI v1.5.4". */
+async function versionOf(path: string): Promise<string | undefined> {
+  const result = await execa(path, ['--version'], {
+    reject: false,
+    timeout: timeoutMs,
+    stdin: 'ignore',
+  });
+  return /(\d+(?:\.\d+)+|\b\d+(?:devel|beta\d|rc\d))/.exec(result.stdout ?? '')?.[1];
+}
