@@ -4,10 +4,12 @@ const server = { globalSetup: ['test/support/global-setup.ts'], testTimeout: 120
 
 export default defineConfig({
   test: {
+    // Each worker starts dbops and psql processes of its own and shares the server with the others.
+    maxWorkers: 2,
     projects: [
       { test: { name: 'unit', include: ['test/unit/**/*.test.ts'] } },
-      { test: { name: 'integration', include: ['test/integration/**/*.test.ts'], maxWorkers: 2, ...server } },
-      { test: { name: 'e2e', include: ['test/e2e/**/*.test.ts'], maxWorkers: 2, ...server } },
+      { test: { name: 'integration', include: ['test/integration/**/*.test.ts'], ...server } },
+      { test: { name: 'e2e', include: ['test/e2e/**/*.test.ts'], ...server } },
     ],
   },
 });

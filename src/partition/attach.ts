@@ -25,7 +25,7 @@ export interface AttachPlan {
   table: string;
   partition: string;
   bounds: string;
-  parentOid: number;
+  rootOid: number;
   changes: Change[];
 }
 
@@ -58,7 +58,7 @@ export async function planAttach(
     table: displayName(parent),
     partition: displayName(member),
     bounds: range.clause,
-    parentOid: parent.oid,
+    rootOid: parentMember.rootOid,
     changes: await attachChanges(context, member, parent, key, range),
   };
 }
@@ -264,7 +264,7 @@ async function defaultOf(
 /** Executes an attach plan under the lock of the partitioned table. */
 export async function applyAttach(context: JobContext, plan: AttachPlan): Promise<void> {
   const { db, waitMs, signal, settings, log } = context;
-  await withAdvisoryLock(db, { table: plan.parentOid, name: plan.table }, { waitMs, signal }, async () => {
+  await withAdvisoryLock(db, { table: plan.rootOid, name: plan.table }, { waitMs, signal }, async () => {
     await context.history.begin(db, [plan.partition]);
     await applyChanges(db, plan.changes, context.applied, {
       log,

@@ -10,6 +10,9 @@ export const boundConstraint = 'dbops_bound';
 /** The comment on a table that ensure has made and not yet attached; a later run removes what a kill left behind. */
 export const creatingMarker = 'dbops:creating';
 
+/** The comment on a table that rows are being moved into; `ensure` leaves it alone. */
+export const drainingMarker = 'dbops:draining';
+
 export interface NewPartition {
   table: RelationName;
   from: Point;

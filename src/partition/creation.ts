@@ -9,7 +9,14 @@ import {
   type MarkedConstraintRow,
   type RelationRow,
 } from '../sql/relations.ts';
-import { attachLocks, attachSteps, createSteps, creatingMarker, type NewPartition } from './child.ts';
+import {
+  attachLocks,
+  attachSteps,
+  createSteps,
+  creatingMarker,
+  drainingMarker,
+  type NewPartition,
+} from './child.ts';
 import type { JobContext, PlanContext } from './context.ts';
 import {
   excludeMarker,
@@ -29,13 +36,16 @@ export interface CreatedPartition {
   to: string;
 }
 
+/** What is to be made, checked; the changes themselves are built table by table, since thousands of them are large. */
 export interface CreationPlan {
-  changes: Change[];
   created: CreatedPartition[];
+  warnings: string[];
   problems: Problem[];
+  /** The changes of one set, by its label. */
+  changesOf: (label: string) => Change[];
 }
 
-/** Looks up what the new partitions need and orders the changes. Reads the catalog, changes nothing. */
+/** Looks up what the new partitions need, and what is in their way. Reads the catalog, changes nothing. */
 export async function planCreation(context: PlanContext, wanted: Wanted[]): Promise<CreationPlan> {
   const { db } = context;
   const oids = wanted.map((item) => item.branch.oid);
@@ -54,13 +64,29 @@ export async function planCreation(context: PlanContext, wanted: Wanted[]): Prom
     ),
     await listMarkedConstraints(db, excludeMarker),
   ];
-  const plan: CreationPlan = { changes: [], created: [], problems: [] };
+  const checked: CheckedBranch[] = [];
+  const plan: CreationPlan = {
+    created: [],
+    warnings: [],
+    problems: [],
+    changesOf: (label) =>
+      checked
+        .filter((item) => item.wanted.set.label === label)
+        .flatMap((item) => branchChanges(context, item)),
+  };
   for (const item of wanted) {
     const parent = parents.find((row) => row.oid === item.branch.oid);
     if (parent === undefined) continue;
     try {
       checkPrivileges(item, parent, foreignKeys, db.server.user);
-      await planBranch(context, item, { parent, foreignKeys, relations, leftovers }, plan);
+      const branch = await checkBranch(
+        context,
+        item,
+        { parent, foreignKeys, relations, leftovers },
+        plan.warnings,
+      );
+      checked.push(branch);
+      plan.created.push(...branch.partitions.map((partition) => describeCreated(item, partition)));
     } catch (error) {
       if (!(error instanceof DbopsError)) throw error;
       plan.problems.push({ table: item.set.label, error });
@@ -76,32 +102,60 @@ interface Facts {
   leftovers: MarkedConstraintRow[];
 }
 
-async function planBranch(
+/** A branch whose new partitions nothing stands in the way of. */
+interface CheckedBranch {
+  wanted: Wanted;
+  facts: Facts;
+  partitions: NewPartition[];
+  /** Tables of those names that an interrupted run left behind, empty. */
+  removals: RelationRow[];
+}
+
+async function checkBranch(
   context: PlanContext,
   wanted: Wanted,
   facts: Facts,
-  plan: CreationPlan,
-): Promise<void> {
+  warnings: string[],
+): Promise<CheckedBranch> {
   const { db } = context;
   const { set, branch } = wanted;
-  const changes = leftoverConstraints(context, wanted, facts.leftovers);
-  const created: CreatedPartition[] = [];
+  const checked: CheckedBranch = { wanted, facts, partitions: [], removals: [] };
+  const named = new Map(facts.relations.map((row) => [relation(row), row]));
   for (const partition of wanted.partitions) {
-    const existing = facts.relations.find(
-      (row) => row.schema === partition.table.schema && row.name === partition.table.name,
-    );
-    if (existing !== undefined) changes.push(await removeLeftover(db, existing, wanted, partition));
+    const existing = named.get(relation(partition.table));
+    if (existing?.comment?.startsWith(drainingMarker) === true) {
+      warnings.push(
+        `${set.label}: ${visible(partition.table.name)} is being filled by "partition drain", which attaches it; left alone`,
+      );
+      continue;
+    }
+    if (existing !== undefined) {
+      await refuseUnlessLeftover(db, existing, wanted, partition);
+      checked.removals.push(existing);
+    }
     if (branch.defaultPartition !== undefined) await refuseRowsInDefault(db, wanted, partition);
-    changes.push(...partitionChanges(context, wanted, partition, facts));
-    created.push({
-      table: set.label,
-      partition: `${partition.table.schema}.${partition.table.name}`,
-      from: set.codec.format(partition.from),
-      to: set.codec.format(partition.to),
-    });
+    checked.partitions.push(partition);
   }
-  plan.changes.push(...changes);
-  plan.created.push(...created);
+  return checked;
+}
+
+function branchChanges(context: PlanContext, checked: CheckedBranch): Change[] {
+  const { wanted, facts } = checked;
+  const { label } = wanted.set;
+  return [
+    ...leftoverConstraints(context, wanted, facts.leftovers),
+    ...checked.removals.map((row) => removeTable(relation(row), visible(`${row.schema}.${row.name}`), label)),
+    ...checked.partitions.flatMap((partition) => partitionChanges(context, wanted, partition, facts)),
+  ];
+}
+
+function describeCreated({ set }: Wanted, partition: NewPartition): CreatedPartition {
+  return {
+    table: set.label,
+    partition: `${partition.table.schema}.${partition.table.name}`,
+    from: set.codec.format(partition.from),
+    to: set.codec.format(partition.to),
+  };
 }
 
 /** Everything is checked before the first step: an owner of nothing could create the table and then fail at the attach. */
@@ -146,12 +200,12 @@ function checkPrivileges(
 }
 
 /** A table of that name is ours from a killed run (removed when empty), or somebody's: then nothing happens. */
-async function removeLeftover(
+async function refuseUnlessLeftover(
   db: JobContext['db'],
   row: RelationRow,
   wanted: Wanted,
   partition: NewPartition,
-): Promise<Change> {
+): Promise<void> {
   const table = relation(row);
   const label = visible(`${row.schema}.${row.name}`);
   const isOurs = row.kind === 'r' && !row.isPartition && row.comment?.startsWith(creatingMarker) === true;
@@ -174,11 +228,10 @@ async function removeLeftover(
       'name_collision',
       `${wanted.set.label}: ${label} was left behind by an interrupted run and has rows`,
       {
-        hint: `Look at them; "dbops partition attach ${label} --to ${wanted.set.label}" makes it a partition.`,
+        hint: `Look at them; "dbops partition attach ${label} --to ${wanted.set.label} --from ... --until ..." makes it a partition.`,
       },
     );
   }
-  return removeTable(table, label, wanted.set.label);
 }
 
 /** Takes away a table that was made and never attached, unless somebody has put rows into it. */

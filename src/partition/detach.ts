@@ -18,7 +18,7 @@ import { displayName, ident, relation, visible } from '../sql/quote.ts';
 import type { JobContext } from './context.ts';
 import { detachChanges, type DetachTarget } from './detach-changes.ts';
 import { currentPoints, loadSets } from './load-sets.ts';
-import { combineProblems } from './problems.ts';
+import { combineProblems, forEachTable } from './problems.ts';
 import { reconcileChanges } from './reconcile.ts';
 import { duePartitions, policyOf } from './retention.ts';
 import type { PartitionSet } from './set.ts';
@@ -187,26 +187,34 @@ async function references(db: Db, key: IncomingKeyRow, member: MemberRow): Promi
   );
 }
 
-/** Executes a detach plan, one table at a time under that table's lock. */
-export async function applyDetach(context: JobContext, plan: DetachPlan): Promise<void> {
+/**
+ * Detaches what `replan` names, planned once more under the advisory lock "retention"; one table after the other, each
+ * under its own lock. A table whose lock is not to be had does not stop the others.
+ */
+export async function applyDetach(
+  context: JobContext,
+  replan: () => Promise<DetachPlan>,
+): Promise<DetachPlan> {
   const { db, waitMs, signal, settings, log } = context;
   const options: ApplyOptions = { log, signal, deadlineMs: settings.lockDeadlineMs };
-  await applyChanges(db, plan.before, context.applied, options);
-  await context.history.begin(
-    db,
-    plan.targets.map((target) => displayName(target.member)),
-  );
-  for (const target of plan.targets) {
-    const name = displayName(target.parent);
-    await withAdvisoryLock(
+  return await withAdvisoryLock(db, 'retention', { waitMs, signal }, async () => {
+    const plan = await replan();
+    if (plan.targets.length === 0) return plan;
+    await applyChanges(db, plan.before, context.applied, options);
+    await context.history.begin(
       db,
-      { table: target.member.parentOid ?? 0, name },
-      { waitMs, signal },
-      async () => {
-        await applyTarget(context, target, options);
+      plan.targets.map(({ member }) => displayName(member)),
+    );
+    await forEachTable(
+      plan.targets,
+      ({ parent }) => displayName(parent),
+      async (target) => {
+        const lock = { table: target.member.rootOid, name: displayName(target.parent) };
+        await withAdvisoryLock(db, lock, { waitMs, signal }, () => applyTarget(context, target, options));
       },
     );
-  }
+    return plan;
+  });
 }
 
 /** A concurrent detach that ran into its deadline is pending: it must be finished, not tried again. */

@@ -11,6 +11,7 @@ import { displayName, literal, relation, visible } from '../sql/quote.ts';
 import { findStateVersion } from '../sql/state.ts';
 import type { JobContext } from './context.ts';
 import { detachedMarker, parseMark } from './marker.ts';
+import { forEachTable } from './problems.ts';
 import { reconcileChanges } from './reconcile.ts';
 import { stateChanges } from './state-changes.ts';
 
@@ -225,13 +226,21 @@ function dropChange(
   });
 }
 
-/** Executes a drop plan. One run at a time (advisory lock "retention"). */
-export async function applyDrop(context: JobContext, plan: DropPlan): Promise<void> {
+/**
+ * Drops what `replan` names, planned once more under the advisory lock "retention". A table whose lock is not to be had
+ * does not stop the others.
+ */
+export async function applyDrop(context: JobContext, replan: () => Promise<DropPlan>): Promise<DropPlan> {
   const { db, waitMs, signal, settings, log } = context;
-  await withAdvisoryLock(db, 'retention', { waitMs, signal }, async () => {
+  return await withAdvisoryLock(db, 'retention', { waitMs, signal }, async () => {
+    const plan = await replan();
+    if (plan.targets.length === 0) return plan;
     const options = { log, signal, deadlineMs: settings.lockDeadlineMs };
     await applyChanges(db, plan.before, context.applied, options);
     await context.history.begin(db, plan.targets.map(displayName));
-    for (const target of plan.targets) await applyChanges(db, target.changes, context.applied, options);
+    await forEachTable(plan.targets, displayName, (target) =>
+      applyChanges(db, target.changes, context.applied, options),
+    );
+    return plan;
   });
 }

@@ -28,6 +28,8 @@ export interface EnsurePlan {
 
 /** What the sets lack, before anything is looked up that only a creation needs. */
 interface Survey {
+  /** The root's oid of each set by its label; changes carry the label. */
+  roots: Map<string, number>;
   busy: Wanted[];
   pending: Change[];
   warnings: string[];
@@ -50,17 +52,46 @@ async function survey(context: PlanContext, options: EnsureOptions): Promise<Sur
         wantedPartitions(set, branch, gridOfBranch(set, branch), current, options),
       );
       wanted.push(...found);
-      pending.push(...set.branches.flatMap(finalizeChanges));
+      const finalized = set.branches.flatMap(finalizeChanges);
+      pending.push(...finalized.map((change) => ({ ...change, table: set.label })));
     } catch (error) {
       if (!(error instanceof DbopsError)) throw error;
       all.push({ table: set.label, error });
     }
   }
   return {
+    roots: new Map(sets.map((set) => [set.label, set.rootOid])),
     busy: wanted.filter((item) => item.partitions.length > 0),
     pending,
     warnings: wanted.flatMap((item) => item.warnings),
     problems: all,
+  };
+}
+
+/** What a run will do, checked; the changes of a table are built when its turn comes. */
+interface Prepared extends Omit<EnsurePlan, 'changes'> {
+  tablesToChange: { label: string; rootOid: number; changes: () => Change[] }[];
+}
+
+async function prepare(context: PlanContext, options: EnsureOptions): Promise<Prepared> {
+  const { roots, busy, pending, warnings, problems } = await survey(context, options);
+  const creation = busy.length === 0 ? undefined : await planCreation(context, busy);
+  const found = [...problems, ...(creation?.problems ?? [])];
+  if (found.length > 0 && !options.keepGoing) throw combineProblems(found);
+  const labels = new Set([...pending, ...(creation?.created ?? [])].map((item) => item.table));
+  return {
+    created: creation?.created ?? [],
+    warnings: [...warnings, ...(creation?.warnings ?? [])],
+    problems: found,
+    tables: context.settings.partitions.length,
+    tablesToChange: [...labels].map((label) => ({
+      label,
+      rootOid: roots.get(label) ?? 0,
+      changes: () => [
+        ...pending.filter((change) => change.table === label),
+        ...(creation?.changesOf(label) ?? []),
+      ],
+    })),
   };
 }
 
@@ -69,18 +100,8 @@ async function survey(context: PlanContext, options: EnsureOptions): Promise<Sur
  * keepGoing.
  */
 export async function planEnsure(context: PlanContext, options: EnsureOptions): Promise<EnsurePlan> {
-  const { busy, pending, warnings, problems } = await survey(context, options);
-  const creation =
-    busy.length === 0 ? { changes: [], created: [], problems: [] } : await planCreation(context, busy);
-  const found = [...problems, ...creation.problems];
-  if (found.length > 0 && !options.keepGoing) throw combineProblems(found);
-  return {
-    changes: [...pending, ...creation.changes],
-    created: creation.created,
-    warnings,
-    problems: found,
-    tables: context.settings.partitions.length,
-  };
+  const { tablesToChange, ...plan } = await prepare(context, options);
+  return { ...plan, changes: tablesToChange.flatMap((item) => item.changes()) };
 }
 
 function positionUnknown(label: string): DbopsError {
@@ -89,9 +110,7 @@ function positionUnknown(label: string): DbopsError {
   });
 }
 
-export interface EnsureResult extends Omit<EnsurePlan, 'changes'> {
-  changes: number;
-}
+export type EnsureResult = Omit<EnsurePlan, 'changes'>;
 
 /**
  * Creates what is missing. With nothing to do it takes no lock at all; else one run at a time does the work (advisory
@@ -103,18 +122,38 @@ export async function ensure(context: JobContext, options: EnsureOptions): Promi
   const { busy, pending, warnings, problems } = await survey(context, options);
   if (problems.length > 0 && !options.keepGoing) throw combineProblems(problems);
   if (busy.length === 0 && pending.length === 0) {
-    return { changes: 0, created: [], warnings, problems, tables: settings.partitions.length };
+    return { created: [], warnings, problems, tables: settings.partitions.length };
   }
   return await withAdvisoryLock(db, 'ensure', { waitMs, signal }, async () => {
     // Whoever held the lock until now may have done it all.
-    const plan = await planEnsure(context, options);
-    if (plan.changes.length === 0) return { ...plan, changes: 0 };
+    const { tablesToChange, ...plan } = await prepare(context, options);
+    if (tablesToChange.length === 0) return plan;
     await context.history.begin(db, plan.created);
-    await applyChanges(db, plan.changes, context.applied, {
-      log: context.log,
-      signal,
-      deadlineMs: settings.lockDeadlineMs,
-    });
-    return { ...plan, changes: plan.changes.length };
+    const stopped = await applyByTable(context, tablesToChange, options.keepGoing);
+    return { ...plan, problems: [...plan.problems, ...stopped] };
   });
+}
+
+/**
+ * One table after the other, each under its own lock, so that a convert, a drain or a detach of it does not meet us
+ * half way. With keepGoing a table that is refused does not stop the others; what stopped it is returned.
+ */
+async function applyByTable(
+  context: JobContext,
+  tables: Prepared['tablesToChange'],
+  keepGoing: boolean,
+): Promise<Problem[]> {
+  const { db, waitMs, signal, settings, log } = context;
+  const stopped: Problem[] = [];
+  for (const { label, rootOid, changes } of tables) {
+    try {
+      await withAdvisoryLock(db, { table: rootOid, name: label }, { waitMs, signal }, () =>
+        applyChanges(db, changes(), context.applied, { log, signal, deadlineMs: settings.lockDeadlineMs }),
+      );
+    } catch (error) {
+      if (!keepGoing || !(error instanceof DbopsError) || error.exitCode !== 4) throw error;
+      stopped.push({ table: label, error });
+    }
+  }
+  return stopped;
 }

@@ -11,6 +11,8 @@ export interface MemberRow {
   kind: string;
   comment: string | null;
   parentOid: number | null;
+  /** The topmost table of its tree; its own oid when it is in none. dbops locks a set by it. */
+  rootOid: number;
   parentSchema: string | null;
   parentName: string | null;
   isOwner: boolean;
@@ -34,7 +36,8 @@ export async function listMembers(db: Db, names: RelationName[]): Promise<Member
     text: `/* dbops:detach.members */
       select w.ordinal::int4 as ordinal, c.oid::int8::float8 as oid, n.nspname as schema, c.relname as name,
              c.relkind::text as kind, pg_catalog.obj_description(c.oid, 'pg_class') as comment,
-             p.oid::int8::float8 as "parentOid", pn.nspname as "parentSchema", p.relname as "parentName",
+             p.oid::int8::float8 as "parentOid",
+             coalesce(pg_catalog.pg_partition_root(c.oid)::oid, c.oid)::int8::float8 as "rootOid", pn.nspname as "parentSchema", p.relname as "parentName",
              pg_catalog.pg_has_role(coalesce(p.relowner, c.relowner), 'usage') as "isOwner",
              pg_catalog.pg_get_expr(c.relpartbound, c.oid) as bound,
              case when c.relispartition then pg_catalog.pg_get_partition_constraintdef(c.oid) end as constraint,

@@ -35,15 +35,13 @@ export const command = defineCommand<Options>({
       });
     }
     const context = await job(options.due === true ? '--due' : args.join(' '));
-    const plan = await planDetach(context, {
-      partitions: args,
-      due: options.due === true,
-      max: countOption('--max', options.max),
-    });
+    const wish = { partitions: args, due: options.due === true, max: countOption('--max', options.max) };
+    const replan = () => planDetach(context, wish);
+    let plan = await replan();
     const changes = [...plan.before, ...plan.targets.flatMap((target) => target.changes)];
     if (options.dryRun === true) return dryRun(changes, `partition detach: ${summary(plan)}`, plan.notes);
     if (options.due !== true) await context.consent(changes, `Detach ${summary(plan)}?`);
-    if (plan.targets.length > 0) await applyDetach(context, plan);
+    if (plan.targets.length > 0) plan = await applyDetach(context, replan);
     return {
       data: { detached: plan.targets.map(rowOf) },
       text: plan.targets.length === 0 ? 'nothing is due' : render(plan),

@@ -40,16 +40,18 @@ export const command = defineCommand<Options>({
       });
     }
     const context = await job(options.due === true ? '--due' : args.join(' '));
-    const plan = await planDrop(context, {
+    const wish = {
       partitions: args,
       due: options.due === true,
       max: countOption('--max', options.max),
       confirm: options.confirm,
-    });
+    };
+    const replan = () => planDrop(context, wish);
+    let plan = await replan();
     const changes = [...plan.before, ...plan.targets.flatMap((target) => target.changes)];
     if (options.dryRun === true)
       return dryRun(changes, `partition drop: ${String(plan.targets.length)} tables`, plan.notes);
-    if (plan.targets.length > 0) await applyDrop(context, plan);
+    if (plan.targets.length > 0) plan = await applyDrop(context, replan);
     return {
       data: { dropped: plan.targets.map(rowOf) },
       text: plan.targets.length === 0 ? 'nothing is due' : render(plan),

@@ -6,19 +6,14 @@ import { deleteJobSql, insertJobSql } from '../../sql/jobs.ts';
 import type { LockNeed } from '../../sql/locks.ts';
 import { displayName, ident, literal, relation } from '../../sql/quote.ts';
 import type { Range } from '../bounds.ts';
-import { attachLocks, attachSteps, boundCheck, boundClause, createSteps } from '../child.ts';
+import { attachLocks, attachSteps, boundCheck, boundClause, createSteps, drainingMarker } from '../child.ts';
+import { excludeMarker } from '../default-partition.ts';
 import { pointLiteral, type Point } from '../key.ts';
 import { derivedName } from '../naming.ts';
 import type { ClosedRange } from '../set.ts';
 import type { Estimate } from './estimate.ts';
 import type { DrainPeriod } from './periods.ts';
 import type { DrainSource } from './source.ts';
-
-/** The comment on a table that rows are being moved into; `ensure` leaves it alone. */
-export const drainingMarker = 'dbops:draining';
-
-/** The comment on the CHECK that spares the attach its scan of the source. */
-export const drainCheckMarker = 'dbops:excluding';
 
 /** What the changes of a period are made from. */
 export interface PeriodWork {
@@ -109,7 +104,7 @@ function statementTimeoutOf(work: PeriodWork): number {
 /**
  * The strong locks come first, each tried for an instant, so that nobody queues behind us while rows move. ACCESS
  * EXCLUSIVE on the parent too: who planned a query before the attach and then waited for the source alone would look for
- * the rows there after they have left (seen on 18: a reader counted none of them, a writer's row was refused).
+ * the rows there after they have left (seen: a reader counted none of them, a writer's row was refused).
  */
 function lockSteps(work: PeriodWork): Step[] {
   const { source } = work;
@@ -333,7 +328,7 @@ export function excludeChanges(work: PeriodWork): Change[] {
           why: 'inserts of this range fail from here until the attach',
         },
         quietStep(
-          `comment on constraint ${name} on ${table} is ${literal(drainCheckMarker)}`,
+          `comment on constraint ${name} on ${table} is ${literal(excludeMarker)}`,
           'so that a later run finds it',
         ),
       ],
