@@ -183,8 +183,13 @@ describe('a new partition has', () => {
     await db.query("insert into pointing values (1, '2026-11-02')");
     await expect(db.query("insert into linked values (2, '2026-11-02', 9)")).rejects.toThrow('foreign key');
     await expect(db.query('delete from linked')).rejects.toThrow('foreign key');
-    const child = await factsOf('linked_y2026m11');
-    expect(child.some((fact) => fact.includes('trigger') && fact.includes('touch'))).toBe(true);
+    // Not by tgisinternal: until 14 the clone of a trigger counts as internal.
+    expect(
+      await one(
+        "select tgname::text as t from pg_trigger where tgrelid = $1::regclass and tgname = 'touch'",
+        'linked_y2026m11',
+      ),
+    ).toEqual({ t: 'touch' });
   });
 
   it("its parent's tablespace", async () => {
