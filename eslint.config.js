@@ -26,7 +26,7 @@ const ownedPackages = {
   pg: ['src/pg/'],
   'pg-cursor': ['src/pg/'],
   execa: ['src/process/'],
-  pino: ['src/output/log.ts'],
+  pino: ['src/output/json-log.ts'],
   commander: ['src/commands/', 'src/cli.ts', 'src/main.ts'],
   yaml: ['src/config/'],
   'zod/mini': ['src/config/'],
@@ -95,7 +95,7 @@ export default defineConfig(
   },
   ...layerRules,
   {
-    files: ['src/output/**/*.ts', 'src/process/**/*.ts', 'src/config/environment.ts'],
+    files: ['src/output/**/*.ts', 'src/process/**/*.ts', 'src/config/environment.ts', 'src/pg/runtime.ts'],
     rules: { 'no-restricted-globals': 'off' },
   },
   {

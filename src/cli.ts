@@ -1,12 +1,19 @@
 import { Command, CommanderError } from 'commander';
 import type { CommandDefinition, SharedOptions } from './commands/command.ts';
-import { commands, helpTopics, nouns, type CommandEntry } from './commands/index.ts';
+import { commands, helpTopics, nouns, type CommandEntry, type CommandModule } from './commands/index.ts';
 import { DbopsError } from './errors.ts';
 import { version } from './version.ts';
 
 /** What to run, or the exit code when help or an error was all there was. */
 export type Parsed =
-  | { kind: 'run'; name: string; definition: CommandDefinition; args: string[]; options: SharedOptions }
+  | {
+      kind: 'run';
+      name: string;
+      definition: CommandDefinition;
+      args: string[];
+      options: SharedOptions;
+      runCommand: CommandModule['runCommand'];
+    }
   | { kind: 'exit'; code: number };
 
 /**
@@ -29,7 +36,7 @@ export async function parse(typed: string[]): Promise<Parsed> {
     command.copyInheritedSettings(program);
     parent.addCommand(command);
     if (!isNamed(entry, words)) continue;
-    const { command: definition } = await entry.load();
+    const { command: definition, runCommand } = await entry.load();
     await declareCommand(command, definition);
     command.action((...received: unknown[]) => {
       parsed = {
@@ -38,6 +45,7 @@ export async function parse(typed: string[]): Promise<Parsed> {
         definition,
         args: command.args,
         options: received.at(-2) as SharedOptions,
+        runCommand,
       };
     });
   }

@@ -1,4 +1,4 @@
-import { parse } from './cli.ts';
+import { version } from './version.ts';
 
 /** The process edge: argv, signals, EPIPE, exit code. Nothing else sets process.exitCode. */
 async function main(): Promise<void> {
@@ -16,13 +16,18 @@ async function main(): Promise<void> {
     // A reader that has gone away (| head) is no error; the write's own callback says the rest.
     stream.on('error', () => undefined);
   }
-  const parsed = await parse(process.argv.slice(2));
+  const argv = process.argv.slice(2);
+  if (argv.length === 1 && (argv[0] === '--version' || argv[0] === '-V')) {
+    process.stdout.write(`${version}\n`);
+    return;
+  }
+  const { parse } = await import('./cli.ts');
+  const parsed = await parse(argv);
   if (parsed.kind === 'exit') {
     process.exitCode = parsed.code;
     return;
   }
-  const { runCommand } = await import('./commands/run.ts');
-  process.exitCode = await runCommand({ ...parsed, signal: abort.signal });
+  process.exitCode = await parsed.runCommand({ ...parsed, signal: abort.signal });
 }
 
 await main();

@@ -1,11 +1,38 @@
 import type { CommandDefinition } from './command.ts';
+import type * as Daily from './groups/daily.ts';
+import type * as Rare from './groups/rare.ts';
+import type * as Setup from './groups/setup.ts';
+import type { runCommand } from './run.ts';
+
+// Commands are bundled in three groups: a chunk for each would make the start of one load forty small files.
+type Group<Module> = Exclude<keyof Module, 'runCommand'>;
+async function daily(name: Group<typeof Daily>): Promise<CommandModule> {
+  const group = await import('./groups/daily.ts');
+  return { command: group[name], runCommand: group.runCommand };
+}
+
+async function rare(name: Group<typeof Rare>): Promise<CommandModule> {
+  const group = await import('./groups/rare.ts');
+  return { command: group[name], runCommand: group.runCommand };
+}
+
+async function setup(name: Group<typeof Setup>): Promise<CommandModule> {
+  const group = await import('./groups/setup.ts');
+  return { command: group[name], runCommand: group.runCommand };
+}
+
+/** What a command needs to run, loaded together. */
+export interface CommandModule {
+  command: CommandDefinition;
+  runCommand: typeof runCommand;
+}
 
 /** A row of the command table. The module is loaded only when the command runs or its help is asked for. */
 export interface CommandEntry {
   noun: string | null;
   verb: string;
   summary: string;
-  load(): Promise<{ command: CommandDefinition }>;
+  load: () => Promise<CommandModule>;
 }
 
 export const nouns: Record<string, string> = {
@@ -21,108 +48,108 @@ export const commands: CommandEntry[] = [
     noun: null,
     verb: 'init',
     summary: 'write a first dbops.yaml from what is in the database',
-    load: () => import('./init.ts'),
+    load: () => rare('init'),
   },
   {
     noun: null,
     verb: 'doctor',
     summary: 'say what is there, what is missing and how to get it',
-    load: () => import('./doctor.ts'),
+    load: () => rare('doctor'),
   },
   {
     noun: 'partition',
     verb: 'check',
     summary: 'find what is wrong with partitions, with the command that mends it',
-    load: () => import('./partition/check.ts'),
+    load: () => daily('partitionCheck'),
   },
   {
     noun: 'partition',
     verb: 'list',
     summary: 'show sets, partitions, bounds, rows and sizes',
-    load: () => import('./partition/list.ts'),
+    load: () => daily('partitionList'),
   },
   {
     noun: 'partition',
     verb: 'plan',
     summary: 'show what ensure and retention would do, all tables on one screen',
-    load: () => import('./partition/plan.ts'),
+    load: () => daily('partitionPlan'),
   },
   {
     noun: 'partition',
     verb: 'ensure',
     summary: 'create the partitions that will be needed',
-    load: () => import('./partition/ensure.ts'),
+    load: () => daily('partitionEnsure'),
   },
   {
     noun: 'partition',
     verb: 'detach',
     summary: 'take partitions out of their table; their rows stay',
-    load: () => import('./partition/detach.ts'),
+    load: () => daily('partitionDetach'),
   },
   {
     noun: 'partition',
     verb: 'attach',
     summary: 'make a table a partition, again or for the first time',
-    load: () => import('./partition/attach.ts'),
+    load: () => daily('partitionAttach'),
   },
   {
     noun: 'partition',
     verb: 'drop',
     summary: 'drop detached partitions that are due, or by name',
-    load: () => import('./partition/drop.ts'),
+    load: () => daily('partitionDrop'),
   },
   {
     noun: 'partition',
     verb: 'convert',
     summary: 'make a live table partitioned without copying it',
-    load: () => import('./partition/convert.ts'),
+    load: () => rare('partitionConvert'),
   },
   {
     noun: 'partition',
     verb: 'drain',
     summary: 'split a default or legacy partition into periods',
-    load: () => import('./partition/drain.ts'),
+    load: () => rare('partitionDrain'),
   },
   {
     noun: 'partition',
     verb: 'prune-check',
     summary: 'say which statements read every partition, and why',
-    load: () => import('./partition/prune-check.ts'),
+    load: () => rare('partitionPruneCheck'),
   },
   {
     noun: 'config',
     verb: 'show',
     summary: 'print each value and where it came from',
-    load: () => import('./config/show.ts'),
+    load: () => setup('configShow'),
   },
   {
     noun: 'config',
     verb: 'check',
     summary: 'say everything that is wrong in the configuration',
-    load: () => import('./config/check.ts'),
+    load: () => setup('configCheck'),
   },
   {
     noun: 'config',
     verb: 'schema',
     summary: 'print the JSON Schema of the file, for editors',
-    load: () => import('./config/schema.ts'),
+    load: () => setup('configSchema'),
   },
   {
     noun: null,
     verb: 'history',
     summary: 'list what dbops has done in this database',
-    load: () => import('./history.ts'),
+    load: () => setup('history'),
   },
   {
     noun: null,
     verb: 'completion',
     summary: 'print the completion script of a shell',
-    load: () => import('./completion/completion.ts'),
+    load: () => setup('completion'),
   },
   {
     noun: null,
     verb: 'help',
     summary: 'explain a command or a topic',
-    load: () => import('./help/help.ts'),
+    load: () => setup('help'),
   },
 ];

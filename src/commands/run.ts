@@ -39,7 +39,7 @@ export async function runCommand(invocation: Invocation): Promise<number> {
   } catch (error) {
     return reportError(error, options, options.logFormat === 'json' || env['DBOPS_LOG_FORMAT'] === 'json');
   }
-  const log = createLog({
+  const log = await createLog({
     format: settings.logFormat === 'json' ? 'json' : 'text',
     level: options.verbose === true ? 'debug' : options.quiet === true ? 'warn' : 'info',
   });

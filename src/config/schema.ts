@@ -1,6 +1,9 @@
 import * as z from 'zod/mini';
 import { durationPattern, parseDuration, type Duration } from './duration.ts';
 
+// A file is checked once: compiling the schema to a function first costs more than it saves.
+z.config({ jitless: true });
+
 /**
  * The configuration file. Every object is strict: an unknown key is an error with the nearest known name. Descriptions
  * go into the JSON Schema that `dbops config schema` prints.
@@ -119,12 +122,6 @@ export type FileSettings = z.infer<typeof fileSchema>;
 export type FilePartition = z.infer<typeof partition>;
 export type IntervalUnit = (typeof intervalUnits)[number];
 
-/** The JSON Schema of the file, for editors. */
-export function jsonSchema(): Record<string, unknown> {
-  const schema = z.toJSONSchema(fileSchema, { io: 'input' });
-  return { title: 'dbops.yaml', ...schema };
-}
-
 const longestDays = 365_250;
 
 function isUsable(duration: Duration | undefined): boolean {
@@ -132,7 +129,16 @@ function isUsable(duration: Duration | undefined): boolean {
   return duration.months * 30.4 + duration.seconds / 86_400 <= longestDays;
 }
 
+/** Each zone costs milliseconds to look up, and fifteen tables name the same one. */
+const timeZones = new Map<string, boolean>([['UTC', true]]);
+
 function isTimeZone(text: string): boolean {
+  const known = timeZones.get(text) ?? looksUpTimeZone(text);
+  timeZones.set(text, known);
+  return known;
+}
+
+function looksUpTimeZone(text: string): boolean {
   // Newer Node versions take "+09:00" as well, which PostgreSQL reads the other way round.
   if (!/^[A-Za-z]/.test(text)) return false;
   try {

@@ -1,4 +1,3 @@
-import { createInterface } from 'node:readline/promises';
 import { DbopsError } from '../errors.ts';
 import { writeStderr } from './log.ts';
 
@@ -23,6 +22,7 @@ export async function confirm(plan: string, question: string, consent: Consent):
     );
   }
   writeStderr(`${plan}\n`);
+  const { createInterface } = await import('node:readline/promises');
   const lines = createInterface({ input: process.stdin, output: process.stderr });
   try {
     const answer = await lines.question(`${question} [y/N] `, { signal: consent.signal });

@@ -1,15 +1,14 @@
 import { writeSync } from 'node:fs';
-import pino from 'pino';
 import { paint } from './style.ts';
 
 export type LogFields = { event: string } & Record<string, unknown>;
 
 /** The log on stderr. Events have stable names, so that machines can wait for them. */
 export interface Log {
-  debug(fields: LogFields, message: string): void;
-  info(fields: LogFields, message: string): void;
-  warn(fields: LogFields, message: string): void;
-  error(fields: LogFields, message: string): void;
+  debug: (fields: LogFields, message: string) => void;
+  info: (fields: LogFields, message: string) => void;
+  warn: (fields: LogFields, message: string) => void;
+  error: (fields: LogFields, message: string) => void;
 }
 
 export interface LogOptions {
@@ -17,18 +16,22 @@ export interface LogOptions {
   level: 'debug' | 'info' | 'warn';
 }
 
-/** A synchronous logger on file descriptor 2. No pino transports: their worker threads break in a bundle. */
-export function createLog(options: LogOptions): Log {
-  return pino(
-    {
-      level: options.level,
-      base: null,
-      timestamp: pino.stdTimeFunctions.isoTime,
-      messageKey: 'message',
-      formatters: { level: (label) => ({ level: label }) },
-    },
-    { write: (line: string) => writeStderr(options.format === 'json' ? line : formatLine(line)) },
-  );
+const levels = ['debug', 'info', 'warn', 'error'] as const;
+
+/**
+ * A synchronous logger on file descriptor 2: lines for people, or JSON. The library behind the JSON is loaded only for
+ * it: a start with nothing to say must not pay for it.
+ */
+export async function createLog(options: LogOptions): Promise<Log> {
+  if (options.format === 'json') {
+    const { createJsonLog } = await import('./json-log.ts');
+    return createJsonLog(options.level, writeStderr);
+  }
+  const least = levels.indexOf(options.level);
+  const say = (level: (typeof levels)[number]) => (_fields: LogFields, message: string) => {
+    if (levels.indexOf(level) >= least) writeStderr(formatLine(level, new Date(), message));
+  };
+  return { debug: say('debug'), info: say('info'), warn: say('warn'), error: say('error') };
 }
 
 /** Nothing is written: for reading commands in tests and for library use. */
@@ -48,23 +51,10 @@ export function writeStderr(text: string): void {
   }
 }
 
-function formatLine(line: string): string {
-  const record = JSON.parse(line) as {
-    level: string;
-    time: string;
-    message?: string;
-    event?: string;
-    [key: string]: unknown;
-  };
-  const { level, time, message } = record;
-  const clock = time.slice(11, 19);
+/** 17:05:43 warning: what there is to say */
+function formatLine(level: (typeof levels)[number], time: Date, message: string): string {
+  const clock = paint('dim', time.toISOString().slice(11, 19), 2);
   const label =
-    level === 'info'
-      ? ''
-      : level === 'warn'
-        ? paint('yellow', 'warning: ', 2)
-        : level === 'error'
-          ? paint('red', 'error: ', 2)
-          : '';
-  return `${paint('dim', clock, 2)} ${label}${message ?? record.event ?? ''}\n`;
+    level === 'warn' ? paint('yellow', 'warning: ', 2) : level === 'error' ? paint('red', 'error: ', 2) : '';
+  return `${clock} ${label}${message}\n`;
 }

@@ -10,7 +10,7 @@ import {
   type PartitionedTableRow,
   type PartitionRow,
 } from '../sql/partitions.ts';
-import { displayName } from '../sql/quote.ts';
+import { displayName, relation } from '../sql/quote.ts';
 import { compareRanges, parseBound, rangeOf, type Range } from './bounds.ts';
 import { codecOf, hasVersionBits, uuidv7, type KeyCodec, type Point } from './key.ts';
 import type { Branch, Partition, PartitionSet } from './set.ts';
@@ -35,9 +35,7 @@ export async function loadSets(db: Db, settings: PartitionSettings[]): Promise<L
   const sets: PartitionSet[] = [];
   const problems: SetProblem[] = [];
   if (settings.length === 0) return { sets, problems };
-  const found = await listConfiguredTables(db, settings);
-  const oids = found.flatMap((row) => (row.oid !== null && row.kind === 'p' ? [row.oid] : []));
-  const tables = oids.length === 0 ? [] : await listPartitionedTables(db, oids);
+  const tables = await listPartitionedTables(db, settings);
   const partitions =
     tables.length === 0
       ? []
@@ -46,12 +44,14 @@ export async function loadSets(db: Db, settings: PartitionSettings[]): Promise<L
           tables.map((table) => table.oid),
         );
   const byParent = groupByParent(partitions);
-  for (const [index, item] of settings.entries()) {
+  const roots = new Map(
+    tables.filter((table) => table.parentOid === null).map((table) => [relation(table), table]),
+  );
+  for (const item of settings) {
     try {
-      const row = found[index];
-      if (row === undefined || row.oid === null) throw await tableMissing(db, item);
-      if (row.kind !== 'p') throw notPartitioned(item, row.kind);
-      sets.push(buildSet(item, row.oid, tables, byParent));
+      const root = roots.get(relation(item));
+      if (root === undefined) throw await notASet(db, item);
+      sets.push(buildSet(item, root.oid, tables, byParent));
     } catch (error) {
       if (!(error instanceof DbopsError) || error.exitCode === 3) throw error;
       problems.push({ settings: item, error });
@@ -69,6 +69,14 @@ export function groupByParent(rows: PartitionRow[]): Map<number, PartitionRow[]>
     else list.push(row);
   }
   return map;
+}
+
+/** Why a configured table is no set: it is not there, or it is something else. */
+async function notASet(db: Db, item: PartitionSettings): Promise<DbopsError> {
+  const [row] = await listConfiguredTables(db, [item]);
+  return row === undefined || row.oid === null
+    ? await tableMissing(db, item)
+    : notPartitioned(item, row.kind);
 }
 
 async function tableMissing(db: Db, item: PartitionSettings): Promise<DbopsError> {

@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises';
+import './runtime.ts';
 import pg from 'pg';
 import { DbopsError } from '../errors.ts';
 import { isConnectionLoss, toDbopsError } from './sqlstate.ts';
@@ -284,7 +285,7 @@ class Session implements Db {
                pg_catalog.pg_backend_pid() as pid,
                pg_catalog.clock_timestamp() as now,
                before.timezone,
-               (select s.setting::int4 from pg_catalog.pg_settings as s where s.name = 'deadlock_timeout')
+               (extract(epoch from pg_catalog.current_setting('deadlock_timeout')::interval) * 1000)::int4
                  as "deadlockTimeoutMs",
                pg_catalog.set_config('TimeZone', 'UTC', false) as "a",
                pg_catalog.set_config('DateStyle', 'ISO, YMD', false) as "b",

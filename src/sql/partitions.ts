@@ -1,4 +1,5 @@
 import type { Db } from '../pg/connection.ts';
+import { relation } from './quote.ts';
 
 /** A relation that the configuration names, as the catalog knows it. */
 export interface ConfiguredTableRow {
@@ -51,40 +52,42 @@ export interface PartitionedTableRow {
 }
 
 /**
- * Every partitioned table at or below the given ones; with `null`, every one of the database. PostgreSQL 14 and later.
- * Privilege: none. Locks: ACCESS SHARE on branches for an instant (pg_get_expr).
+ * Every partitioned table at or below the given ones (oids or names); with `null`, every one of the database. A name
+ * that is no partitioned table gives no row. PostgreSQL 14 and later. Privilege: none. Locks: none.
  */
 export async function listPartitionedTables(
   db: Db,
-  rootOids: number[] | null,
+  roots: number[] | { schema: string; name: string }[] | null,
 ): Promise<PartitionedTableRow[]> {
+  const oids = roots?.filter((root) => typeof root === 'number') ?? [];
+  const names = roots?.filter((root) => typeof root !== 'number') ?? [];
   return await db.query<PartitionedTableRow>({
+    // Begins at pg_partitioned_table, which is small, and not at pg_class: a start with nothing to do waits for this.
     text: `/* dbops:partitions.tables */
-      with recursive tree as (
-        select c.oid, c.oid as root, null::oid as parent
-          from pg_catalog.pg_class as c
-         where c.relkind = 'p'
-           and (c.oid = any ($1::oid[]) or ($1 is null and not c.relispartition))
-        union all
-        select c.oid, tree.root, tree.oid
-          from tree
-          join pg_catalog.pg_inherits as i on i.inhparent = tree.oid
-          join pg_catalog.pg_class as c on c.oid = i.inhrelid and c.relkind = 'p')
-      select tree.oid::int8::float8 as oid, n.nspname as schema, c.relname as name,
-             tree.root::int8::float8 as "rootOid", tree.parent::int8::float8 as "parentOid",
+      with wanted as materialized (
+        select $1::oid[] || array(select pg_catalog.to_regclass(w.name)::oid
+                                    from pg_catalog.unnest($2::text[]) as w(name)) as oids)
+      select c.oid::int8::float8 as oid, n.nspname as schema, c.relname as name,
+             tree.root::int8::float8 as "rootOid",
+             (select i.inhparent::int8::float8 from pg_catalog.pg_inherits as i
+               where i.inhrelid = c.oid and c.oid <> tree.root) as "parentOid",
              p.partstrat::text as strategy, p.partnatts::int4 as "keyColumns",
-             a.attname as key, coalesce(b.typname, t.typname) as "keyType",
+             a.attname as key,
+             coalesce((select b.typname from pg_catalog.pg_type as b where b.oid = t.typbasetype), t.typname)
+               as "keyType",
              coalesce(a.attnotnull, false) as "keyIsNotNull", coalesce(a.attnum, 0)::int4 as "keyNumber",
-             case when c.relispartition then pg_catalog.pg_get_expr(c.relpartbound, c.oid) end as bound
-        from tree
-        join pg_catalog.pg_class as c on c.oid = tree.oid
+             case when c.relispartition then pg_catalog.pg_get_expr(c.relpartbound, 0) end as bound
+        from pg_catalog.pg_partitioned_table as p
+       cross join lateral (
+             select r.relid::oid as root from pg_catalog.pg_partition_ancestors(p.partrelid) as r
+              where case when $3 then r.relid::oid = pg_catalog.pg_partition_root(p.partrelid)::oid
+                         else r.relid::oid = any ((select w.oids from wanted as w)::oid[]) end) as tree
+        join pg_catalog.pg_class as c on c.oid = p.partrelid
         join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
-        join pg_catalog.pg_partitioned_table as p on p.partrelid = c.oid
         left join pg_catalog.pg_attribute as a on a.attrelid = c.oid and a.attnum = p.partattrs[0] and a.attnum > 0
         left join pg_catalog.pg_type as t on t.oid = a.atttypid
-        left join pg_catalog.pg_type as b on b.oid = t.typbasetype
        order by n.nspname, c.relname`,
-    values: [rootOids],
+    values: [oids, names.map(relation), roots === null],
   });
 }
 
@@ -103,14 +106,15 @@ export interface PartitionRow {
 
 /**
  * The partitions of the given parents, their bounds as text in this session's time zone (UTC). Leaves out grandchildren.
- * PostgreSQL 14 and later. Privilege: none. Locks: ACCESS SHARE on partitions for an instant (pg_get_expr).
+ * PostgreSQL 14 and later. Privilege: none. Locks: none: a bound names no column, so pg_get_expr is given no relation,
+ * which it would open (and on a table held in ACCESS EXCLUSIVE wait for) one by one.
  */
 export async function listPartitions(db: Db, parentOids: number[]): Promise<PartitionRow[]> {
   return await db.query<PartitionRow>({
     text: `/* dbops:partitions.list */
       select c.oid::int8::float8 as oid, i.inhparent::int8::float8 as "parentOid",
              n.nspname as schema, c.relname as name, c.relkind::text as kind,
-             coalesce(pg_catalog.pg_get_expr(c.relpartbound, c.oid), '') as bound,
+             coalesce(pg_catalog.pg_get_expr(c.relpartbound, 0), '') as bound,
              i.inhdetachpending as "isDetachPending"
         from pg_catalog.pg_inherits as i
         join pg_catalog.pg_class as c on c.oid = i.inhrelid

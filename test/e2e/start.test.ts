@@ -6,29 +6,58 @@ import { describe, expect, it } from 'vitest';
 interface Metafile {
   outputs: Record<
     string,
-    { imports: { path: string; kind: string; external?: boolean }[]; inputs: Record<string, unknown> }
+    {
+      entryPoint?: string;
+      imports: { path: string; kind: string; external?: boolean }[];
+      inputs: Record<string, unknown>;
+    }
   >;
 }
 
 const dist = path.resolve(import.meta.dirname, '../../dist');
 
-describe('the entry', () => {
+function load(): Metafile['outputs'] {
+  const file = path.join(dist, 'meta.json');
+  expect(fs.existsSync(file), 'run "npm run build" first').toBe(true);
+  return (JSON.parse(fs.readFileSync(file, 'utf8')) as Metafile).outputs;
+}
+
+const packagesOf = (inputs: string[]) => [
+  ...new Set(inputs.flatMap((input) => /node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(input)?.[1] ?? [])),
+];
+const sourcesOf = (inputs: string[]) => inputs.filter((input) => input.startsWith('src/')).sort();
+
+/** The chunk that a source file begins. */
+function chunkOf(outputs: Metafile['outputs'], source: string): string {
+  const found = Object.entries(outputs).find(([, output]) => output.entryPoint === source);
+  expect(found, `a chunk for ${source}`).toBeDefined();
+  return found![0];
+}
+
+describe('a start', () => {
+  it('needs two small files of ours to tell the version', () => {
+    const inputs = staticInputs(load(), 'dist/main.js');
+    expect(packagesOf(inputs)).toEqual([]);
+    expect(sourcesOf(inputs)).toEqual(['src/main.ts', 'src/version.ts']);
+  });
+
   it('loads commander, the command table and nothing heavy before it knows the command', () => {
-    const file = path.join(dist, 'meta.json');
-    expect(fs.existsSync(file), 'run "npm run build" first').toBe(true);
-    const { outputs } = JSON.parse(fs.readFileSync(file, 'utf8')) as Metafile;
-    const inputs = staticInputs(outputs, 'dist/main.js');
-    const packages = new Set(
-      inputs.flatMap((input) => /node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(input)?.[1] ?? []),
-    );
-    expect([...packages]).toEqual(['commander']);
-    expect(inputs.filter((input) => input.startsWith('src/')).sort()).toEqual([
+    const outputs = load();
+    const inputs = staticInputs(outputs, chunkOf(outputs, 'src/cli.ts'));
+    expect(packagesOf(inputs)).toEqual(['commander']);
+    expect(sourcesOf(inputs)).toEqual([
       'src/cli.ts',
       'src/commands/index.ts',
       'src/errors.ts',
-      'src/main.ts',
       'src/version.ts',
     ]);
+  });
+
+  it('loads neither pino, execa nor a table printer for the commands of every night', () => {
+    const outputs = load();
+    const inputs = staticInputs(outputs, chunkOf(outputs, 'src/commands/groups/daily.ts'));
+    expect(packagesOf(inputs)).toContain('pg');
+    for (const name of ['pino', 'execa', 'cli-table3']) expect(packagesOf(inputs)).not.toContain(name);
   });
 });
 

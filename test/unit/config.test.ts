@@ -8,7 +8,7 @@ import { exampleConfiguration } from '../../src/commands/help/example-configurat
 import type { Environment } from '../../src/config/environment.ts';
 import { parseFile } from '../../src/config/load.ts';
 import { mask } from '../../src/config/mask.ts';
-import { jsonSchema } from '../../src/config/schema.ts';
+import { jsonSchema } from '../../src/config/json-schema.ts';
 import { loadSettings, type Settings } from '../../src/config/settings.ts';
 import { splitTable, writeTable } from '../../src/config/table-name.ts';
 import { DbopsError } from '../../src/errors.ts';

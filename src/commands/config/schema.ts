@@ -1,4 +1,4 @@
-import { jsonSchema } from '../../config/schema.ts';
+import { jsonSchema } from '../../config/json-schema.ts';
 import { toJson } from '../../output/json.ts';
 import { defineCommand, type Result } from '../command.ts';
 
