@@ -24,7 +24,7 @@ import {
 import { estimate } from './estimate.ts';
 import { jobNameOf, jobSpec, resumedPeriod, runBatches, type DrainJob } from './job.ts';
 import { planPeriods, type DrainPeriod } from './periods.ts';
-import { loadSource, type DrainSource } from './source.ts';
+import { loadSource, refuseOutgoing, type DrainSource } from './source.ts';
 
 export type DrainMode = 'transaction' | 'batches';
 
@@ -80,6 +80,7 @@ export async function planDrain(
   const row = await findJob(db, settings.stateSchema, jobName);
   const job = row === undefined ? undefined : resumedPeriod(source, row);
   if (job !== undefined && options.mode === 'transaction') throw halfDone(source, job);
+  if (job === undefined && options.mode === 'batches') refuseOutgoing(source);
   const current = (await currentPoints(db, [set], context.now)).get(set.rootOid);
   const planned = await planPeriods(db, source, current);
   const periods = inOrder(planned.periods, job);

@@ -233,6 +233,30 @@ function refuseAlways(source: DrainSource, keys: ForeignKeyRow[], mode: 'transac
   }
 }
 
+/**
+ * Throws refused where the rows point at others. What was moved has no foreign keys until the attach: a DELETE on the
+ * other side passes it by, and then the attach finds rows that point at nothing. Not for a drain that was begun already,
+ * which can only be ended.
+ */
+export function refuseOutgoing(source: DrainSource): void {
+  const outgoing = source.foreignKeys.filter((key) => key.direction === 'outgoing');
+  if (outgoing.length === 0) return;
+  throw new DbopsError(
+    'refused',
+    `${displayName(source.partition)}: ${source.set.label} has foreign keys, which the rows do not have while they are out of the set in batches`,
+    {
+      detail: outgoing
+        .map(
+          (key) =>
+            `foreign key ${visible(key.constraint)} to ${displayName({ schema: key.otherSchema, name: key.otherName })}: ` +
+            'what is deleted there would leave rows that cannot be attached',
+        )
+        .join('\n'),
+      hint: 'Use --mode transaction, which moves a period at once.',
+    },
+  );
+}
+
 function wouldFire(source: DrainSource, user: string, versionNum: number): DbopsError {
   const grant =
     versionNum >= 150_000

@@ -155,6 +155,19 @@ describe('a default partition in batches', () => {
     expect((await partitions(db)).map((row) => row.name)).toEqual(['events_default']);
   });
 
+  it('is refused where its rows point at others: a DELETE there would not reach those that were moved', async () => {
+    await db.query('create table kinds (id int primary key)');
+    for (const action of ['cascade', 'no action']) {
+      await db.query('drop table if exists events');
+      await withDefault(db, 100, `, kind int references kinds on delete ${action}`);
+      const result = await drain({ url: db.url, mode: 'batches' });
+      expect(result.code).toBe(4);
+      expect(result.stderr).toContain('foreign key events_kind_fkey to public.kinds');
+      expect(result.stderr).toContain('Use --mode transaction');
+      expect((await partitions(db)).map((row) => row.name)).toEqual(['events_default']);
+    }
+  });
+
   it('stops with the reason when others keep waiting for its rows', async () => {
     await withDefault(db, 3000);
     await db.query('create index on events (at)');
