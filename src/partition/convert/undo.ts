@@ -79,7 +79,7 @@ export function undoChanges(target: UndoTarget): Change[] {
         ),
         guardStep(target.fingerprint, label),
         ...strongLockSteps(strongLocks(target)),
-        emptyStep(target),
+        ...emptySteps(target),
         ...target.parent.triggers.map((trigger) =>
           quietStep(
             `drop trigger ${ident(trigger.name)} on ${relation(target.parent.table)}`,
@@ -91,6 +91,7 @@ export function undoChanges(target: UndoTarget): Change[] {
           locks: foreignLocks(target),
           why: 'its rows stay where they are',
         },
+        emptyParentStep(target),
         ...primaryKeySteps(target),
         ...sequenceSteps(target),
         ...renameSteps(target),
@@ -156,14 +157,43 @@ function strongLocks(target: UndoTarget): LockNeed[] {
   return [...new Set(tables)].map((table) => ({ table, mode: 'ACCESS EXCLUSIVE' }));
 }
 
-/** Looked at once more, under the lock: a row may have come since the plan was made. */
-function emptyStep(target: UndoTarget): Step {
-  const checks = target.others.map(
-    (item) =>
-      `if exists (select from ${relation(item)}) then raise exception using message = ` +
-      `${literal(`partition ${visible(item.name)} has rows now, so the convert of ${target.label} cannot be undone any more`)}; end if;`,
+/** Looked at once more, under the lock: a row, or a partition, may have come since the plan was made. */
+function emptySteps(target: UndoTarget): Step[] {
+  const planned = [target.legacy.table.oid, ...target.others.map((item) => item.oid)];
+  const oids = planned.sort((one, other) => one - other).join(',');
+  const isOther =
+    `(select pg_catalog.array_agg(i.inhrelid order by i.inhrelid) from pg_catalog.pg_inherits as i ` +
+    `where i.inhparent = ${String(target.parent.table.oid)}::pg_catalog.oid) ` +
+    `is distinct from '{${oids}}'::pg_catalog.oid[]`;
+  const checks = target.others.map((item) =>
+    raiseIf(
+      `exists (select from ${relation(item)})`,
+      `partition ${visible(item.name)} has rows now, so the convert of ${target.label} cannot be undone any more`,
+    ),
   );
-  return quietStep(`do ${literal(`begin ${checks.join(' ')} end`)}`, 'what is dropped must be empty');
+  return [
+    quietStep(
+      `do ${literal(`begin ${raiseIf(isOther, `${target.label} has other partitions than when the undo was planned`, againHint)} end`)}`,
+      'a partition that came meanwhile was never looked at',
+    ),
+    quietStep(`do ${literal(`begin ${checks.join(' ')} end`)}`, 'what is dropped must be empty'),
+  ];
+}
+
+/** Whatever hangs below the parent by now, branches and all: with one row left in it, nothing is dropped. */
+function emptyParentStep(target: UndoTarget): Step {
+  const check = raiseIf(
+    `exists (select from ${relation(target.parent.table)})`,
+    `${target.label} has rows beside the old table, so its convert cannot be undone`,
+  );
+  return quietStep(`do ${literal(`begin ${check} end`)}`, 'the parent goes with all that is left in it');
+}
+
+const againHint = 'Run the command again: it plans anew.';
+
+function raiseIf(condition: string, message: string, hint?: string): string {
+  const also = hint === undefined ? '' : `, hint = ${literal(hint)}`;
+  return `if ${condition} then raise exception using message = ${literal(message)}${also}; end if;`;
 }
 
 function primaryKeySteps(target: UndoTarget): Step[] {
