@@ -89,7 +89,7 @@ export class DbopsError extends Error {
 
 /** The same failure after something was already changed: exit 5, and the reason stays readable. */
 export function afterChanges(error: DbopsError, done: string): DbopsError {
-  if (![3, 4].includes(error.exitCode)) return error;
+  if (![2, 3, 4].includes(error.exitCode)) return error;
   return new DbopsError('partly_done', `${error.message}; ${done}`, {
     hint: error.hint ?? 'Running the same command again finishes the work.',
     detail: error.detail,

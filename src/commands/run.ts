@@ -1,4 +1,4 @@
-import { readEnvironment } from '../config/environment.ts';
+import { readEnvironment, type Environment } from '../config/environment.ts';
 import { defaultSettings, loadSettings, type Settings } from '../config/settings.ts';
 import { afterChanges, DbopsError } from '../errors.ts';
 import { confirm } from '../output/confirm.ts';
@@ -61,7 +61,10 @@ export async function runCommand(invocation: Invocation): Promise<number> {
     now: (db) => clock(db, env['DBOPS_TEST_NOW'], log),
     job: async (target) => {
       const db = await session.open();
-      if (definition.changes && !isReading) await refuseUnfitServer(db);
+      if (definition.changes && !isReading) {
+        await refuseUnfitServer(db);
+        refuseTestClock(env);
+      }
       history = newHistory(settings, name, target, log);
       return {
         db,
@@ -188,6 +191,19 @@ class LazySession {
     const db = await opening?.catch(() => undefined);
     await db?.close();
   }
+}
+
+/** A clock left over from a demonstration must not make anything due. */
+function refuseTestClock(env: Environment): void {
+  if (env['DBOPS_TEST_NOW'] === undefined || env['DBOPS_TEST_NOW'] === '' || env['DBOPS_TEST'] === '1')
+    return;
+  throw new DbopsError(
+    'refused',
+    'DBOPS_TEST_NOW is set, and nothing is changed by a clock that is not the real one',
+    {
+      hint: 'Unset it; in a test of your own, set DBOPS_TEST=1 as well.',
+    },
+  );
 }
 
 let clockWarned = false;

@@ -9,7 +9,7 @@ export const environmentVariables: readonly (readonly [name: string, meaning: st
   ['DBOPS_PASSWORD, DBOPS_PASSWORD_FILE', 'the password, or a file whose first line is the password'],
   ['DBOPS_STATE_SCHEMA', 'the schema of the run history and the ledger (default dbops)'],
   ['DBOPS_LOG_FORMAT', 'text or json'],
-  ['DBOPS_TEST_NOW', 'sets the clock, for tests (2026-11-21T00:00:00Z); a warning says so'],
+  ['DBOPS_TEST_NOW', 'sets the clock, for tests (2026-11-21T00:00:00Z); changes need DBOPS_TEST=1 as well'],
   ['DATABASE_URL', 'the database, when DBOPS_URL is not set'],
   ['PGHOST, PGPORT, PGDATABASE, PGUSER, PGPASSWORD', 'as for psql, when there is no url'],
   ['PGPASSFILE, PGSSLMODE, PGSSLROOTCERT, PGCONNECT_TIMEOUT', 'as for psql'],

@@ -200,11 +200,19 @@ async function attachChanges(
     fields: { partition: `${member.schema}.${member.name}` },
     steps,
   });
-  return isProven ? [attach] : [...proveChanges(label, member, key, range), attach];
+  return isProven
+    ? [attach]
+    : [...proveChanges(label, member, key, range, db.server.deadlockTimeoutMs), attach];
 }
 
 /** The CHECK that makes the attach scan nothing: added without a scan, validated while readers and writers go on. */
-function proveChanges(label: string, member: MemberRow, key: string, range: AttachRange): Change[] {
+function proveChanges(
+  label: string,
+  member: MemberRow,
+  key: string,
+  range: AttachRange,
+  deadlockTimeoutMs: number,
+): Change[] {
   const table = relation(member);
   const column = ident(key);
   const parts = [`${column} is not null`];
@@ -222,6 +230,7 @@ function proveChanges(label: string, member: MemberRow, key: string, range: Atta
       event: 'partition_bound_added',
       isIntermediate: true,
       steps: [
+        prelockStep(table, deadlockTimeoutMs),
         {
           sql: `alter table ${table} drop constraint if exists ${boundConstraint}, add constraint ${boundConstraint} check (${parts.join(' and ')}) not valid`,
           locks: [{ table, mode: 'ACCESS EXCLUSIVE' }],
@@ -261,10 +270,15 @@ async function defaultOf(
   return (await listPartitions(db, [parent.oid])).find((row) => row.bound === 'DEFAULT');
 }
 
-/** Executes an attach plan under the lock of the partitioned table. */
-export async function applyAttach(context: JobContext, plan: AttachPlan): Promise<void> {
+/** Executes an attach under the lock of the partitioned table, planned once more there. */
+export async function applyAttach(
+  context: JobContext,
+  first: AttachPlan,
+  replan: () => Promise<AttachPlan>,
+): Promise<void> {
   const { db, waitMs, signal, settings, log } = context;
-  await withAdvisoryLock(db, { table: plan.rootOid, name: plan.table }, { waitMs, signal }, async () => {
+  await withAdvisoryLock(db, { table: first.rootOid, name: first.table }, { waitMs, signal }, async () => {
+    const plan = await replan();
     await context.history.begin(db, [plan.partition]);
     await applyChanges(db, plan.changes, context.applied, {
       log,

@@ -2,13 +2,7 @@ import { DbopsError } from '../errors.ts';
 import { quietStep, transactionChange, type Change } from '../plan/step.ts';
 import { listForeignKeys, listParents, type ForeignKeyRow, type ParentRow } from '../sql/parents.ts';
 import { ident, literal, relation, visible } from '../sql/quote.ts';
-import {
-  hasRows,
-  listMarkedConstraints,
-  listRelationsNamed,
-  type MarkedConstraintRow,
-  type RelationRow,
-} from '../sql/relations.ts';
+import { hasRows, listRelationsNamed, type RelationRow } from '../sql/relations.ts';
 import {
   attachLocks,
   attachSteps,
@@ -18,12 +12,7 @@ import {
   type NewPartition,
 } from './child.ts';
 import type { JobContext, PlanContext } from './context.ts';
-import {
-  excludeMarker,
-  excludingChanges,
-  leftoverConstraints,
-  refuseRowsInDefault,
-} from './default-partition.ts';
+import { excludingChanges, refuseRowsInDefault } from './default-partition.ts';
 import type { Problem } from './problems.ts';
 import { lastFinite } from './set.ts';
 import type { Wanted } from './wanted.ts';
@@ -49,7 +38,7 @@ export interface CreationPlan {
 export async function planCreation(context: PlanContext, wanted: Wanted[]): Promise<CreationPlan> {
   const { db } = context;
   const oids = wanted.map((item) => item.branch.oid);
-  const [parents, foreignKeys, relations, leftovers] = [
+  const [parents, foreignKeys, relations] = [
     await listParents(
       db,
       wanted.map((item) => ({
@@ -62,7 +51,6 @@ export async function planCreation(context: PlanContext, wanted: Wanted[]): Prom
       db,
       wanted.flatMap((item) => item.partitions.map((partition) => partition.table)),
     ),
-    await listMarkedConstraints(db, excludeMarker),
   ];
   const checked: CheckedBranch[] = [];
   const plan: CreationPlan = {
@@ -79,12 +67,7 @@ export async function planCreation(context: PlanContext, wanted: Wanted[]): Prom
     if (parent === undefined) continue;
     try {
       checkPrivileges(item, parent, foreignKeys, db.server.user);
-      const branch = await checkBranch(
-        context,
-        item,
-        { parent, foreignKeys, relations, leftovers },
-        plan.warnings,
-      );
+      const branch = await checkBranch(context, item, { parent, foreignKeys, relations }, plan.warnings);
       checked.push(branch);
       plan.created.push(...branch.partitions.map((partition) => describeCreated(item, partition)));
     } catch (error) {
@@ -99,7 +82,6 @@ interface Facts {
   parent: ParentRow;
   foreignKeys: ForeignKeyRow[];
   relations: RelationRow[];
-  leftovers: MarkedConstraintRow[];
 }
 
 /** A branch whose new partitions nothing stands in the way of. */
@@ -143,7 +125,6 @@ function branchChanges(context: PlanContext, checked: CheckedBranch): Change[] {
   const { wanted, facts } = checked;
   const { label } = wanted.set;
   return [
-    ...leftoverConstraints(context, wanted, facts.leftovers),
     ...checked.removals.map((row) => removeTable(relation(row), visible(`${row.schema}.${row.name}`), label)),
     ...checked.partitions.flatMap((partition) => partitionChanges(context, wanted, partition, facts)),
   ];

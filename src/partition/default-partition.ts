@@ -41,7 +41,7 @@ export async function refuseRowsInDefault(
 /** A CHECK on the default partition that a killed run left behind refuses rows: it goes first. */
 export function leftoverConstraints(
   context: PlanContext,
-  wanted: Wanted,
+  wanted: Pick<Wanted, 'set' | 'branch'>,
   leftovers: MarkedConstraintRow[],
 ): Change[] {
   const { defaultPartition } = wanted.branch;
@@ -124,6 +124,7 @@ export function excludingChanges(
         statementTimeoutMs: null,
         event: 'default_partition_validated',
         isIntermediate: true,
+        leavesNothing: true,
         steps: [
           {
             sql: `alter table ${table} validate constraint ${name}`,

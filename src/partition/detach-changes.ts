@@ -57,12 +57,23 @@ export function detachChanges(
   if (member.isDetachPending)
     return [ledger, finalizeChange(parent, member), ...markChanges(context, target)];
   return member.defaultName === null
-    ? [ledger, concurrentChange(parent, member), ...markChanges(context, target)]
+    ? [ledger, concurrentChange(parent, member, foreignKeys), ...markChanges(context, target)]
     : [ledger, plainChange(context, target, foreignKeys), validateChange(parent, member)];
 }
 
 /** Readers and writers of the parent go on; it cannot be given a lock_timeout, so it begins only when nothing is in the way. */
-function concurrentChange(parent: DetachTarget['parent'], member: MemberRow): Change {
+function concurrentChange(
+  parent: DetachTarget['parent'],
+  member: MemberRow,
+  foreignKeys: ForeignKeyRow[],
+): Change {
+  // Without a lock_timeout it takes SHARE on the tables whose foreign keys point here, and their writers would queue.
+  const referencing = foreignKeys
+    .filter((key) => key.direction === 'incoming')
+    .map((key): LockNeed => ({
+      table: relation({ schema: key.otherSchema, name: key.otherName }),
+      mode: 'SHARE',
+    }));
   const parentTable = relation(parent);
   const table = relation(member);
   return {
@@ -74,6 +85,7 @@ function concurrentChange(parent: DetachTarget['parent'], member: MemberRow): Ch
     startWhenFree: [
       { table: parentTable, mode: 'ACCESS EXCLUSIVE' },
       { table, mode: 'ACCESS EXCLUSIVE' },
+      ...referencing,
     ],
     isTriedOnce: true,
     event: 'partition_detached_concurrently',
@@ -84,6 +96,7 @@ function concurrentChange(parent: DetachTarget['parent'], member: MemberRow): Ch
         locks: [
           { table: parentTable, mode: 'SHARE UPDATE EXCLUSIVE' },
           { table, mode: 'ACCESS EXCLUSIVE' },
+          ...referencing,
         ],
         why: 'waits for older transactions on the parent without a place in a lock queue; leaves a CHECK equal to the bound',
       },

@@ -17,8 +17,10 @@ import { listForeignKeys } from '../sql/parents.ts';
 import { displayName, ident, relation, visible } from '../sql/quote.ts';
 import type { JobContext } from './context.ts';
 import { detachChanges, type DetachTarget } from './detach-changes.ts';
+import { gridOfBranch } from './diagnose.ts';
+import type { Point } from './key.ts';
 import { currentPoints, loadSets } from './load-sets.ts';
-import { combineProblems, forEachTable } from './problems.ts';
+import { forEachTable, positionUnknown, type Problem } from './problems.ts';
 import { reconcileChanges } from './reconcile.ts';
 import { duePartitions, policyOf } from './retention.ts';
 import type { PartitionSet } from './set.ts';
@@ -40,6 +42,8 @@ export interface DetachPlan {
   targets: PlannedDetach[];
   /** What is due and not done in this run, and why. */
   notes: string[];
+  /** Due partitions that cannot be detached, and tables that cannot be judged; the others go all the same. */
+  problems: Problem[];
 }
 
 /** Plans the detach of named partitions, or of those that are due by the configuration. Changes nothing. */
@@ -50,21 +54,42 @@ export async function planDetach(
   const { db, settings } = context;
   const { sets, problems } = await loadSets(db, settings.partitions);
   const notes: string[] = [];
-  if (options.due && problems.length > 0)
-    throw combineProblems(problems.map((item) => ({ table: item.settings.table, error: item.error })));
+  const found: Problem[] = options.due
+    ? problems.map((item) => ({ table: item.settings.table, error: item.error }))
+    : [];
   const asked = options.due
-    ? await dueWishes(context, sets, options.max, notes)
+    ? await dueWishes(context, sets, options.max, { notes, problems: found })
     : namedWishes(options.partitions);
   const wishes = [...pendingWishes(sets, asked), ...asked];
   const members = await listMembers(db, wishes);
   const targets: PlannedDetach[] = [];
   for (const [index, wish] of wishes.entries()) {
     const member = members.find((row) => row.ordinal === index + 1);
-    if (member === undefined) throw notFound(wish);
-    targets.push(await planTarget(context, member, wish.reason, sets));
+    try {
+      if (member === undefined) throw notFound(wish);
+      targets.push(await planTarget(context, member, wish.reason, sets));
+    } catch (error) {
+      if (!options.due || !(error instanceof DbopsError) || error.exitCode === 3) throw error;
+      found.push({ table: displayName(wish), error });
+    }
   }
-  const before = [...(await stateChanges(db, settings.stateSchema)), ...(await reconcileChanges(context))];
-  return { before, targets, notes };
+  const state = targets.length === 0 ? [] : await stateChanges(db, settings.stateSchema);
+  return { before: [...state, ...(await reconcileChanges(context, sets))], targets, notes, problems: found };
+}
+
+const dueReason = 'due by retention';
+
+/** Why nothing may be called due in a set: its bounds contradict the configuration, or its position is unknown. */
+function cannotJudge(set: PartitionSet, current: Point | undefined): DbopsError | undefined {
+  if (set.settings.retention === undefined) return undefined;
+  if (current === undefined) return positionUnknown(set.label);
+  try {
+    for (const branch of set.branches) gridOfBranch(set, branch);
+    return undefined;
+  } catch (error) {
+    if (error instanceof DbopsError) return error;
+    throw error;
+  }
 }
 
 interface Wish {
@@ -96,14 +121,18 @@ async function dueWishes(
   context: Omit<JobContext, 'consent'>,
   sets: PartitionSet[],
   max: number,
-  notes: string[],
+  told: { notes: string[]; problems: Problem[] },
 ): Promise<Wish[]> {
   const points = await currentPoints(context.db, sets, context.now);
   const wishes: Wish[] = [];
   const waiting: string[] = [];
   for (const set of sets) {
     const current = points.get(set.rootOid);
-    if (current === undefined) continue;
+    const problem = cannotJudge(set, current);
+    if (problem !== undefined || current === undefined) {
+      if (problem !== undefined) told.problems.push({ table: set.label, error: problem });
+      continue;
+    }
     const due = set.branches.flatMap((branch) => duePartitions(set, branch, current));
     if (due.length === 0) continue;
     if (policyOf(set) === 'archive') {
@@ -111,15 +140,15 @@ async function dueWishes(
       continue;
     }
     if (due.length > max)
-      notes.push(
+      told.notes.push(
         `${set.label}: ${String(due.length)} due, ${String(max)} in this run; --max lifts the limit`,
       );
     for (const partition of due.slice(0, max)) {
-      wishes.push({ schema: partition.schema, name: partition.name, reason: 'due by retention' });
+      wishes.push({ schema: partition.schema, name: partition.name, reason: dueReason });
     }
   }
   if (waiting.length > 0) {
-    notes.push(`due, but kept until their copy is archived and proven: ${waiting.join(', ')}`);
+    told.notes.push(`due, but kept until their copy is archived and proven: ${waiting.join(', ')}`);
   }
   return wishes;
 }
@@ -150,13 +179,22 @@ async function planTarget(
       },
     );
   }
+  if (!member.ownsTable) {
+    throw new DbopsError(
+      'privilege_missing',
+      `role "${context.db.server.user}" does not own ${label}, and could not mark it`,
+      {
+        hint: `Give it its parent's owner: ALTER TABLE ${relation(member)} OWNER TO ...; "dbops partition check" finds such partitions.`,
+      },
+    );
+  }
   await refuseReferenced(context.db, member, parentOid);
   const set = sets.find((item) => item.branches.some((branch) => branch.oid === parentOid));
-  const policy = set === undefined ? 'keep' : policyOf(set);
-  const quarantine = set?.settings.quarantine;
+  // Only what the policy has made due may be dropped by it: a partition detached by hand is kept until it is named.
+  const policy = set === undefined || reason !== dueReason ? 'keep' : policyOf(set);
   const dropAfter =
-    policy === 'delete' && quarantine !== undefined
-      ? new Date(context.now.getTime() + durationMs(quarantine))
+    set !== undefined && policy === 'delete'
+      ? new Date(context.now.getTime() + durationMs(set.settings.quarantine))
       : null;
   const target = { member, parent, policy, reason, dropAfter };
   const foreignKeys = await listForeignKeys(context.db, [parentOid]);
@@ -199,7 +237,7 @@ export async function applyDetach(
   const options: ApplyOptions = { log, signal, deadlineMs: settings.lockDeadlineMs };
   return await withAdvisoryLock(db, 'retention', { waitMs, signal }, async () => {
     const plan = await replan();
-    if (plan.targets.length === 0) return plan;
+    if (plan.targets.length === 0 && plan.before.length === 0) return plan;
     await applyChanges(db, plan.before, context.applied, options);
     await context.history.begin(
       db,

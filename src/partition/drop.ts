@@ -1,18 +1,22 @@
+import { durationMs } from '../config/duration.ts';
 import { splitTable } from '../config/settings.ts';
 import { DbopsError } from '../errors.ts';
 import { withAdvisoryLock } from '../pg/advisory-lock.ts';
 import { applyChanges } from '../plan/apply.ts';
-import { quietStep, transactionChange, type Change } from '../plan/step.ts';
+import { prelockStep, quietStep, transactionChange, type Change } from '../plan/step.ts';
 import { listMembers, type MemberRow } from '../sql/detach.ts';
 import { ledgerStateSql, listOpenLedger, type LedgerRow } from '../sql/ledger.ts';
 import type { LockNeed } from '../sql/locks.ts';
 import { listForeignKeys, type ForeignKeyRow } from '../sql/parents.ts';
 import { displayName, literal, relation, visible } from '../sql/quote.ts';
 import { findStateVersion } from '../sql/state.ts';
-import type { JobContext } from './context.ts';
-import { detachedMarker, parseMark } from './marker.ts';
+import type { JobContext, PlanContext } from './context.ts';
+import { loadSets } from './load-sets.ts';
+import { parseMark, type DetachedMark } from './marker.ts';
 import { forEachTable } from './problems.ts';
 import { reconcileChanges } from './reconcile.ts';
+import { policyOf } from './retention.ts';
+import { setOfParent, type PartitionSet } from './set.ts';
 import { stateChanges } from './state-changes.ts';
 
 export interface DropOptions {
@@ -31,6 +35,8 @@ export interface DropTarget {
   bounds: string;
   dropAfter: Date | null;
   sizeBytes: number | null;
+  /** Its mark, letter by letter: the drop compares it once more. */
+  comment: string;
   changes: Change[];
 }
 
@@ -52,9 +58,9 @@ export async function planDrop(
   const notes: string[] = [];
   const schema = settings.stateSchema;
   const ledger = (await findStateVersion(db, schema)) === 0 ? [] : await listOpenLedger(db, schema);
-  const chosen = options.due
-    ? dueRows(context, ledger, options.max, notes)
-    : await namedRows(context, ledger, options);
+  const { sets } = await loadSets(db, settings.partitions);
+  const facts = { context, ledger, sets };
+  const chosen = options.due ? dueRows(facts, options.max, notes) : await namedRows(facts, options);
   const foreignKeys =
     chosen.length === 0
       ? []
@@ -73,18 +79,35 @@ export async function planDrop(
     ],
   }));
   const before =
-    targets.length === 0 ? [] : [...(await stateChanges(db, schema)), ...(await reconcileChanges(context))];
+    targets.length === 0
+      ? []
+      : [...(await stateChanges(db, schema)), ...(await reconcileChanges(context, sets))];
   return { before, targets, notes };
 }
 
 type Chosen = Omit<DropTarget, 'changes'>;
 
-function dueRows(
-  context: Omit<JobContext, 'consent'>,
-  ledger: LedgerRow[],
-  max: number,
-  notes: string[],
-): Chosen[] {
+interface Facts {
+  context: PlanContext;
+  ledger: LedgerRow[];
+  sets: PartitionSet[];
+}
+
+/**
+ * From when the policy of today allows the drop: the later of what the mark says and what the configuration says now.
+ * Undefined when it does not: the policy is the consent, and it may have been taken back since the detach.
+ */
+function dueFrom({ sets }: Facts, row: LedgerRow | undefined, mark: DetachedMark): Date | undefined {
+  if (row?.policy !== 'delete' || mark.dropAfter === null) return undefined;
+  const set = setOfParent(sets, row.parent);
+  if (set === undefined || set.settings.retention === undefined || policyOf(set) !== 'delete')
+    return undefined;
+  const quarantined = mark.at.getTime() + durationMs(set.settings.quarantine);
+  return new Date(Math.max(mark.dropAfter.getTime(), quarantined));
+}
+
+function dueRows(facts: Facts, max: number, notes: string[]): Chosen[] {
+  const { context, ledger } = facts;
   const perParent = new Map<string, number>();
   const chosen: Chosen[] = [];
   for (const row of ledger) {
@@ -94,11 +117,16 @@ function dueRows(
       notes.push(`${displayName(row)}: its mark was removed, so it is kept`);
       continue;
     }
-    if (row.policy !== 'delete' || mark.dropAfter === null) {
-      notes.push(`${displayName(row)}: kept; its policy says ${row.policy}, and only --confirm drops it`);
+    // Never due by itself: "list --detached" shows it, and "check" when it is forgotten.
+    if (row.policy !== 'delete' || mark.dropAfter === null) continue;
+    const from = dueFrom(facts, row, mark);
+    if (from === undefined) {
+      notes.push(
+        `${displayName(row)}: kept, since the configuration no longer says "then: delete" for its table`,
+      );
       continue;
     }
-    if (mark.dropAfter > context.now) continue;
+    if (from > context.now) continue;
     const count = (perParent.get(row.parent) ?? 0) + 1;
     perParent.set(row.parent, count);
     if (count > max)
@@ -112,18 +140,16 @@ function dueRows(
         oid: row.oid,
         from: row.parent,
         bounds: row.bounds,
-        dropAfter: mark.dropAfter,
+        dropAfter: from,
         sizeBytes: row.sizeBytes,
+        comment: row.comment ?? '',
       });
   }
   return chosen;
 }
 
-async function namedRows(
-  context: Omit<JobContext, 'consent'>,
-  ledger: LedgerRow[],
-  options: DropOptions,
-): Promise<Chosen[]> {
+async function namedRows(facts: Facts, options: DropOptions): Promise<Chosen[]> {
+  const { context } = facts;
   const names = options.partitions.map(splitTable);
   const members = await listMembers(context.db, names);
   return names.map((name, index) => {
@@ -133,21 +159,13 @@ async function namedRows(
         hint: '"dbops partition list --detached" shows what was detached and not yet dropped.',
       });
     }
-    return checkNamed(
-      context,
-      member,
-      ledger.find((row) => row.oid === member.oid),
-      options,
-    );
+    return checkNamed(facts, member, options);
   });
 }
 
-function checkNamed(
-  context: Omit<JobContext, 'consent'>,
-  member: MemberRow,
-  row: LedgerRow | undefined,
-  options: DropOptions,
-): Chosen {
+function checkNamed(facts: Facts, member: MemberRow, options: DropOptions): Chosen {
+  const { now } = facts.context;
+  const row = facts.ledger.find((item) => item.oid === member.oid);
   const label = displayName(member);
   if (member.parentOid !== null) {
     throw new DbopsError(
@@ -164,12 +182,11 @@ function checkNamed(
       hint: 'dbops drops only partitions that it has detached; drop other tables with psql.',
     });
   }
-  const isDue = row?.policy === 'delete' && mark.dropAfter !== null && mark.dropAfter <= context.now;
+  const from = dueFrom(facts, row, mark);
+  const isDue = from !== undefined && from <= now;
   if (!isDue && options.confirm !== member.name) {
     const why =
-      mark.dropAfter === null
-        ? 'no policy makes it due'
-        : `it is in quarantine until ${mark.dropAfter.toISOString()}`;
+      from === undefined ? 'no policy makes it due' : `it is in quarantine until ${from.toISOString()}`;
     throw new DbopsError('confirmation_required', `${label} is not dropped: ${why}`, {
       hint: `To drop it all the same, for good, say its name: --confirm ${visible(member.name)}`,
     });
@@ -182,6 +199,7 @@ function checkNamed(
     bounds: mark.bounds,
     dropAfter: mark.dropAfter,
     sizeBytes: row?.sizeBytes ?? null,
+    comment: member.comment ?? '',
   };
 }
 
@@ -202,8 +220,8 @@ function dropChange(
   const guard =
     `begin if not exists (select from pg_catalog.pg_class as c where c.oid = ${String(target.oid)} and not c.relispartition ` +
     `and c.oid = ${literal(table)}::pg_catalog.regclass ` +
-    `and pg_catalog.starts_with(pg_catalog.obj_description(c.oid, 'pg_class'), ${literal(detachedMarker)})) ` +
-    `then raise exception 'it is no longer a detached partition that dbops has marked'; end if; end`;
+    `and pg_catalog.obj_description(c.oid, 'pg_class') = ${literal(target.comment)}) ` +
+    `then raise exception 'it is no longer the detached partition that was planned'; end if; end`;
   return transactionChange({
     summary: `drop ${displayName(target)}, detached from ${visible(target.from)}`,
     table: visible(target.from),
@@ -211,6 +229,7 @@ function dropChange(
     event: 'partition_dropped',
     fields: { partition: `${target.schema}.${target.name}` },
     steps: [
+      prelockStep(table, context.db.server.deadlockTimeoutMs),
       quietStep(`lock table ${table} in access exclusive mode`, 'nobody may attach it while it is looked at'),
       quietStep(`do ${literal(guard)}`, 'still detached, still marked, still the same table'),
       {

@@ -2,12 +2,15 @@ import { DbopsError } from '../errors.ts';
 import { withAdvisoryLock } from '../pg/advisory-lock.ts';
 import { applyChanges } from '../plan/apply.ts';
 import type { Change } from '../plan/step.ts';
+import { displayName } from '../sql/quote.ts';
+import { listMarkedConstraints } from '../sql/relations.ts';
 import type { JobContext, PlanContext } from './context.ts';
 import { planCreation, type CreatedPartition } from './creation.ts';
+import { excludeMarker, leftoverConstraints } from './default-partition.ts';
 import { gridOfBranch } from './diagnose.ts';
 import { currentPoints, loadSets } from './load-sets.ts';
 import { finalizeChanges } from './pending.ts';
-import { combineProblems, type Problem } from './problems.ts';
+import { combineProblems, positionUnknown, type Problem } from './problems.ts';
 import { wantedPartitions, type Wanted } from './wanted.ts';
 
 export interface EnsureOptions {
@@ -59,6 +62,16 @@ async function survey(context: PlanContext, options: EnsureOptions): Promise<Sur
       all.push({ table: set.label, error });
     }
   }
+  const withDefault = sets.filter((set) =>
+    set.branches.some((branch) => branch.defaultPartition !== undefined),
+  );
+  const leftovers = withDefault.length === 0 ? [] : await listMarkedConstraints(db, excludeMarker);
+  for (const set of withDefault) {
+    for (const branch of set.branches) {
+      const changes = leftoverConstraints(context, { set, branch }, leftovers);
+      pending.push(...changes.map((change) => ({ ...change, table: set.label })));
+    }
+  }
   return {
     roots: new Map(sets.map((set) => [set.label, set.rootOid])),
     busy: wanted.filter((item) => item.partitions.length > 0),
@@ -104,12 +117,6 @@ export async function planEnsure(context: PlanContext, options: EnsureOptions): 
   return { ...plan, changes: tablesToChange.flatMap((item) => item.changes()) };
 }
 
-function positionUnknown(label: string): DbopsError {
-  return new DbopsError('refused', `${label}: how far its ids have come cannot be told`, {
-    hint: 'Its key needs a sequence (identity, serial or a default with nextval) that this role may read: GRANT SELECT ON SEQUENCE.',
-  });
-}
-
 export type EnsureResult = Omit<EnsurePlan, 'changes'>;
 
 /**
@@ -129,7 +136,7 @@ export async function ensure(context: JobContext, options: EnsureOptions): Promi
     const { tablesToChange, ...plan } = await prepare(context, options);
     if (tablesToChange.length === 0) return plan;
     await context.history.begin(db, plan.created);
-    const stopped = await applyByTable(context, tablesToChange, options.keepGoing);
+    const stopped = await applyByTable(context, tablesToChange, options);
     return { ...plan, problems: [...plan.problems, ...stopped] };
   });
 }
@@ -141,19 +148,34 @@ export async function ensure(context: JobContext, options: EnsureOptions): Promi
 async function applyByTable(
   context: JobContext,
   tables: Prepared['tablesToChange'],
-  keepGoing: boolean,
+  options: EnsureOptions,
 ): Promise<Problem[]> {
   const { db, waitMs, signal, settings, log } = context;
   const stopped: Problem[] = [];
   for (const { label, rootOid, changes } of tables) {
     try {
-      await withAdvisoryLock(db, { table: rootOid, name: label }, { waitMs, signal }, () =>
-        applyChanges(db, changes(), context.applied, { log, signal, deadlineMs: settings.lockDeadlineMs }),
-      );
+      await withAdvisoryLock(db, { table: rootOid, name: label }, { waitMs, signal }, async (waited) => {
+        // Who held it has changed the table: what was planned before is not what is needed now.
+        const planned = waited ? await replanTable(context, label, options) : changes();
+        await applyChanges(db, planned, context.applied, {
+          log,
+          signal,
+          deadlineMs: settings.lockDeadlineMs,
+        });
+      });
     } catch (error) {
-      if (!keepGoing || !(error instanceof DbopsError) || error.exitCode !== 4) throw error;
+      if (!options.keepGoing || !(error instanceof DbopsError) || error.exitCode !== 4) throw error;
       stopped.push({ table: label, error });
     }
   }
   return stopped;
+}
+
+async function replanTable(context: JobContext, label: string, options: EnsureOptions): Promise<Change[]> {
+  const partitions = context.settings.partitions.filter((item) => displayName(item) === label);
+  const { changes } = await planEnsure(
+    { ...context, settings: { ...context.settings, partitions } },
+    options,
+  );
+  return changes;
 }

@@ -25,8 +25,8 @@ export function combineProblems(
 }
 
 /**
- * Does the work of each table. A lock that one of them cannot have does not stop the others; what stopped them is thrown
- * at the end.
+ * Does the work of each table. What one of them is refused (a lock, a privilege, a dependency) does not stop the others;
+ * it is thrown at the end.
  */
 export async function forEachTable<Item>(
   items: Item[],
@@ -38,9 +38,17 @@ export async function forEachTable<Item>(
     try {
       await work(item);
     } catch (error) {
-      if (!(error instanceof DbopsError) || !['lock_timeout', 'lock_busy'].includes(error.code)) throw error;
+      if (!(error instanceof DbopsError) || error.exitCode !== 4) throw error;
       problems.push({ table: labelOf(item), error });
     }
   }
-  if (problems.length > 0) throw combineProblems(problems, 'Run it again when those sessions have ended.');
+  if (problems.length > 0)
+    throw combineProblems(problems, 'The others were done; run it again when what is in the way is gone.');
+}
+
+/** For id sets whose sequence this role may not read, or that have none. */
+export function positionUnknown(label: string): DbopsError {
+  return new DbopsError('refused', `${label}: how far its ids have come cannot be told`, {
+    hint: 'Its key needs a sequence (identity, serial or a default with nextval) that this role may read: GRANT SELECT ON SEQUENCE.',
+  });
 }

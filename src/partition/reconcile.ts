@@ -3,21 +3,22 @@ import { quietStep, transactionChange, type Change } from '../plan/step.ts';
 import { ledgerStateSql, listOpenLedger, type LedgerRow } from '../sql/ledger.ts';
 import { displayName, relation } from '../sql/quote.ts';
 import { findStateVersion } from '../sql/state.ts';
-import type { JobContext } from './context.ts';
-import { markSql, parseMark } from './marker.ts';
+import type { PlanContext } from './context.ts';
+import { markSql } from './marker.ts';
+import { setOfParent, type PartitionSet } from './set.ts';
 
 /**
  * Brings ledger and database together after a run that was killed, or after somebody else's hand: detached but not
  * marked, never detached after all, dropped or attached by another.
  */
-export async function reconcileChanges(context: Omit<JobContext, 'consent'>): Promise<Change[]> {
+export async function reconcileChanges(context: PlanContext, sets: PartitionSet[]): Promise<Change[]> {
   const { db, settings } = context;
   if ((await findStateVersion(db, settings.stateSchema)) === 0) return [];
   const rows = await listOpenLedger(db, settings.stateSchema);
-  return rows.flatMap((row) => reconcile(context, row));
+  return rows.flatMap((row) => reconcile(context, sets, row));
 }
 
-function reconcile(context: Omit<JobContext, 'consent'>, row: LedgerRow): Change[] {
+function reconcile(context: PlanContext, sets: PartitionSet[], row: LedgerRow): Change[] {
   const schema = context.settings.stateSchema;
   const label = displayName(row);
   const change = (summary: string, sql: string[]): Change[] => [
@@ -36,9 +37,8 @@ function reconcile(context: Omit<JobContext, 'consent'>, row: LedgerRow): Change
       ledgerStateSql(schema, row.oid, 'attached again'),
     ]);
   }
-  if (row.state === 'detached' && parseMark(row.comment) !== undefined) return [];
   if (row.state === 'detached') return [];
-  const quarantine = context.settings.partitions.find((item) => relation(item) === row.parent)?.quarantine;
+  const quarantine = setOfParent(sets, row.parent)?.settings.quarantine;
   const dropAfter =
     row.policy === 'delete' && quarantine !== undefined
       ? new Date(context.now.getTime() + durationMs(quarantine))

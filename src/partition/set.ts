@@ -1,4 +1,5 @@
 import type { PartitionSettings } from '../config/settings.ts';
+import { relation } from '../sql/quote.ts';
 import type { Bound, Range } from './bounds.ts';
 import type { KeyCodec, Point } from './key.ts';
 import type { Zone } from './zone.ts';
@@ -79,4 +80,9 @@ export function isOpenEnded(branch: Branch): boolean {
 /** A bound's end for people; an open one by its word. */
 export function formatEnd(codec: KeyCodec, end: Point | undefined, open: 'minvalue' | 'maxvalue'): string {
   return end === undefined ? open : codec.format(end);
+}
+
+/** The set that a table (quoted, as the ledger has it) is the root or a branch of. */
+export function setOfParent(sets: PartitionSet[], parent: string): PartitionSet | undefined {
+  return sets.find((set) => set.branches.some((branch) => relation(branch) === parent));
 }

@@ -20,24 +20,26 @@ interface HolderRow {
 /**
  * Runs `work` while this session holds the advisory lock, polling for at most `waitMs` (0: one try). It is polled,
  * never waited for in the queue: a blocking pg_advisory_lock holds a snapshot and deadlocks with CREATE INDEX
- * CONCURRENTLY. Throws lock_busy with the holder. Needs a session of its own: not behind transaction pooling.
+ * CONCURRENTLY. The work is told whether it was waited for. Throws lock_busy with the holder. Needs a session of its own: not behind transaction pooling.
  */
 export async function withAdvisoryLock<T>(
   db: Db,
   name: LockName,
   options: { waitMs: number; signal?: AbortSignal | undefined },
-  work: () => Promise<T>,
+  work: (waited: boolean) => Promise<T>,
 ): Promise<T> {
   const key = typeof name === 'string' ? jobNumbers[name] : toInt4(name.table);
   const deadline = performance.now() + options.waitMs;
+  let waited = false;
   while (!(await tryLock(db, key))) {
+    waited = true;
     if (performance.now() >= deadline) throw await busy(db, key, name);
     await sleep(Math.min(100 + Math.random() * 200, Math.max(deadline - performance.now(), 1)), undefined, {
       ...(options.signal === undefined ? {} : { signal: options.signal }),
     }).catch(() => undefined);
   }
   try {
-    return await work();
+    return await work(waited);
   } finally {
     await db
       .query({

@@ -43,6 +43,8 @@ export interface ServerFacts {
 export interface Query {
   text: string;
   values?: unknown[];
+  /** Ends the statement after this time: for those that read tables, not catalogs. */
+  timeoutMs?: number;
 }
 
 /** Told of every statement, with its milliseconds; -v prints them. */
@@ -294,7 +296,8 @@ class Session implements Db {
                pg_catalog.set_config('statement_timeout', '0', false) as "e",
                pg_catalog.set_config('lock_timeout', '${sessionLockTimeout}', false) as "h",
                pg_catalog.set_config('idle_in_transaction_session_timeout', '60s', false) as "f",
-               pg_catalog.set_config('client_min_messages', 'warning', false) as "g"
+               pg_catalog.set_config('client_min_messages', 'warning', false) as "g",
+               pg_catalog.set_config('row_security', 'off', false) as "i"
           from before`,
     });
     if (row === undefined) throw new Error('the server answered the first statement with no row');
@@ -311,7 +314,13 @@ class Session implements Db {
   }
 
   async query<Row extends object>(query: Query): Promise<Row[]> {
-    return (await this.#send(query.text, query.values)) as Row[];
+    if (query.timeoutMs === undefined) return (await this.#send(query.text, query.values)) as Row[];
+    await this.#send(`set statement_timeout = '${String(query.timeoutMs)}ms'`, undefined);
+    try {
+      return (await this.#send(query.text, query.values)) as Row[];
+    } finally {
+      await this.resetTimeouts();
+    }
   }
 
   async execute(text: string): Promise<void> {

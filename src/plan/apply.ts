@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { DbopsError } from '../errors.ts';
 import type { Log } from '../output/log.ts';
 import type { Db } from '../pg/connection.ts';
-import { isConnectionLoss, isRetryable } from '../pg/sqlstate.ts';
+import { isConnectionLoss, isRetryable, sqlStateOf } from '../pg/sqlstate.ts';
 import { listBlockers, type BlockerRow, type LockNeed } from '../sql/locks.ts';
 import { statementsOf } from './render.ts';
 import type { Change } from './step.ts';
@@ -64,10 +64,12 @@ async function takeBack(
   if (isConnectionLoss(reason) || options.signal?.aborted === true) return false;
   const deadlineMs = Math.min(options.deadlineMs, takeBackDeadlineMs);
   try {
-    for (const { undo } of unfinished.toReversed()) {
+    for (const { undo, leavesNothing } of unfinished.toReversed()) {
+      // What cannot be taken back stays, and so does what came before it and tells of it.
+      if (undo === undefined && leavesNothing !== true) return false;
       if (undo !== undefined) await applyChange(db, undo, { ...options, deadlineMs });
     }
-    return unfinished.every((change) => change.undo !== undefined);
+    return true;
   } catch (error) {
     options.log.warn(
       { event: 'take_back_failed', reason: error instanceof Error ? error.message : String(error) },
@@ -87,6 +89,8 @@ async function applyChange(db: Db, change: Change, options: ApplyOptions): Promi
     } catch (error) {
       if (change.isTriedOnce === true || !isRetryable(error)) throw error;
       const blockers = await listBlockers(db, locksOf(change));
+      // Its own time was too short for the work, not the wait: trying again would only do the same once more.
+      if (blockers.length === 0 && sqlStateOf(error) === '57014') throw error;
       const remainingMs = deadline - performance.now();
       if (remainingMs <= 0) throw gaveUp(change, blockers, options.deadlineMs, error);
       options.log.debug(
@@ -127,11 +131,13 @@ const oldTransactionSeconds = 1;
 async function waitUntilFree(db: Db, change: Change, deadline: number, options: ApplyOptions): Promise<void> {
   if (change.startWhenFree === undefined) return;
   const started = performance.now();
+  const firstSeen = new Map<number, number>();
   for (let attempt = 1; ; attempt += 1) {
     const isStrict = performance.now() - started < strictWaitMs;
-    const blockers = (await listBlockers(db, change.startWhenFree)).filter((row) =>
-      isInTheWay(row, isStrict),
-    );
+    const rows = await listBlockers(db, change.startWhenFree);
+    for (const { pid } of rows) if (!firstSeen.has(pid)) firstSeen.set(pid, performance.now());
+    for (const pid of firstSeen.keys()) if (!rows.some((row) => row.pid === pid)) firstSeen.delete(pid);
+    const blockers = rows.filter((row) => isInTheWay(row, isStrict, firstSeen.get(row.pid) ?? 0));
     if (blockers.length === 0) return;
     const remainingMs = deadline - performance.now();
     if (remainingMs <= 0) throw gaveUp(change, blockers, options.deadlineMs, undefined);
@@ -148,9 +154,12 @@ async function waitUntilFree(db: Db, change: Change, deadline: number, options: 
   }
 }
 
-function isInTheWay(row: BlockerRow, isStrict: boolean): boolean {
+/** Where the age of a transaction may not be read (no pg_read_all_stats), how long we have seen it counts. */
+function isInTheWay(row: BlockerRow, isStrict: boolean, firstSeen: number): boolean {
   if (row.isAutovacuum) return row.isWraparoundVacuum;
-  return isStrict || row.transactionAgeSeconds === null || row.transactionAgeSeconds > oldTransactionSeconds;
+  if (isStrict || row.pid === 0) return true;
+  const ageSeconds = row.transactionAgeSeconds ?? (performance.now() - firstSeen) / 1000;
+  return ageSeconds > oldTransactionSeconds;
 }
 
 /** Full jitter between half and the whole of a growing pause, at most 5 s. */
@@ -171,7 +180,9 @@ function gaveUp(change: Change, blockers: BlockerRow[], deadlineMs: number, caus
     hint:
       holder === undefined
         ? 'The lock was busy each time but is free now; run the command again.'
-        : `Wait for pid ${String(holder.pid)} to end, or end it: select pg_terminate_backend(${String(holder.pid)}).`,
+        : holder.pid === 0
+          ? 'It is a prepared transaction: see pg_prepared_xacts, then COMMIT PREPARED or ROLLBACK PREPARED.'
+          : `Wait for pid ${String(holder.pid)} to end, or end it: select pg_terminate_backend(${String(holder.pid)}).`,
     cause,
   });
 }

@@ -33,13 +33,18 @@ function settingsOf(change: Change): string[] {
 /** The statements of a change in the order in which they are sent, `begin` and `commit` left out. */
 export function statementsOf(change: Change): string[] {
   const local = change.kind === 'transaction' ? 'local ' : '';
-  const usual = `set ${local}lock_timeout = '${String(change.lockTimeoutMs ?? 0)}ms'`;
   return [
     ...settingsOf(change),
     ...change.steps.flatMap((step) =>
       step.lockTimeoutMs === undefined
         ? [step.sql]
-        : [`set ${local}lock_timeout = '${String(step.lockTimeoutMs)}ms'`, step.sql, usual],
+        : [
+            `set ${local}lock_timeout = '${String(step.lockTimeoutMs)}ms'`,
+            // Never shorter than the wait for the lock, however large deadlock_timeout is.
+            `set ${local}statement_timeout = '${String(step.lockTimeoutMs + 1000)}ms'`,
+            step.sql,
+            ...settingsOf(change),
+          ],
     ),
   ];
 }

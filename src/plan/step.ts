@@ -30,6 +30,8 @@ export interface Change {
    * these: for statements that cannot be given a lock_timeout.
    */
   startWhenFree?: LockNeed[];
+  /** It leaves nothing behind that would have to be taken back when a later change fails. */
+  leavesNothing?: boolean;
   /** Never tried again by itself: what a failed try leaves behind needs another statement. */
   isTriedOnce?: boolean;
   /** Logged when the change is done. */
@@ -50,7 +52,12 @@ export const defaultStatementTimeoutMs = 2000;
 /** A change in one transaction with the usual short timeouts. */
 export function transactionChange(
   change: Pick<Change, 'summary' | 'table' | 'steps' | 'event'> &
-    Partial<Pick<Change, 'lockTimeoutMs' | 'statementTimeoutMs' | 'fields' | 'isIntermediate' | 'undo'>>,
+    Partial<
+      Pick<
+        Change,
+        'lockTimeoutMs' | 'statementTimeoutMs' | 'fields' | 'isIntermediate' | 'leavesNothing' | 'undo'
+      >
+    >,
 ): Change {
   return {
     kind: 'transaction',

@@ -1,5 +1,6 @@
 import type { Db } from '../pg/connection.ts';
 import type { RelationName } from './quote.ts';
+import { readTimeoutMs } from './relations.ts';
 
 /** A table that somebody wants detached, attached or dropped, with its parent if it is a partition. */
 export interface MemberRow {
@@ -16,6 +17,8 @@ export interface MemberRow {
   parentSchema: string | null;
   parentName: string | null;
   isOwner: boolean;
+  /** Whether this session may act as the owner of the table itself. */
+  ownsTable: boolean;
   /** As pg_get_expr prints it, in UTC; null for a table that is no partition. */
   bound: string | null;
   /** The partition's constraint as an expression, its ancestors' included. */
@@ -39,6 +42,7 @@ export async function listMembers(db: Db, names: RelationName[]): Promise<Member
              p.oid::int8::float8 as "parentOid",
              coalesce(pg_catalog.pg_partition_root(c.oid)::oid, c.oid)::int8::float8 as "rootOid", pn.nspname as "parentSchema", p.relname as "parentName",
              pg_catalog.pg_has_role(coalesce(p.relowner, c.relowner), 'usage') as "isOwner",
+             pg_catalog.pg_has_role(c.relowner, 'usage') as "ownsTable",
              pg_catalog.pg_get_expr(c.relpartbound, c.oid) as bound,
              case when c.relispartition then pg_catalog.pg_get_partition_constraintdef(c.oid) end as constraint,
              coalesce(i.inhdetachpending, false) as "isDetachPending",
@@ -110,7 +114,7 @@ export async function listIncomingKeys(db: Db, parentOid: number): Promise<Incom
 
 /**
  * Whether any row of a referencing table points at a row of the partition. Quoted names and columns come from ident().
- * Reads both tables; bounded by the session's statement_timeout. Privilege: SELECT on both. Locks: ACCESS SHARE.
+ * Reads both tables, for a minute at most. Privilege: SELECT on both. Locks: ACCESS SHARE.
  */
 export async function hasReferences(
   db: Db,
@@ -123,6 +127,7 @@ export async function hasReferences(
   const [row] = await db.query<{ found: boolean }>({
     text: `/* dbops:detach.has-references */
       select exists (select from ${referencing.table} as r join only ${partition.table} as p on ${join}) as found`,
+    timeoutMs: readTimeoutMs,
   });
   return row?.found === true;
 }

@@ -16,7 +16,7 @@ export interface LedgerRow {
   policy: string;
   dropAfter: Date | null;
   detachedAt: Date | null;
-  /** Whether a table with that oid is still there under that name. */
+  /** Whether the table is still there: by its oid, under its name or with its mark (somebody may have renamed it). */
   exists: boolean;
   /** Whether it is a partition of something (again, or still). */
   isAttached: boolean;
@@ -30,7 +30,7 @@ export interface LedgerRow {
 export async function listOpenLedger(db: Db, schema: string): Promise<LedgerRow[]> {
   return await db.query<LedgerRow>({
     text: `/* dbops:ledger.open */
-      select l.parent, l.partition_schema as schema, l.partition_name as name,
+      select l.parent, coalesce(n.nspname, l.partition_schema) as schema, coalesce(c.relname, l.partition_name) as name,
              l.partition_oid::int8::float8 as oid, l.bounds, l.state, l.reason, l.policy,
              l.drop_after as "dropAfter", l.detached_at as "detachedAt",
              c.oid is not null as "exists", coalesce(c.relispartition, false) as "isAttached",
@@ -40,9 +40,11 @@ export async function listOpenLedger(db: Db, schema: string): Promise<LedgerRow[
                     select from pg_catalog.pg_locks as k where k.relation = c.oid and k.mode = 'AccessExclusiveLock')
                   then pg_catalog.pg_total_relation_size(c.oid)::float8 end as "sizeBytes"
         from ${ident(schema)}.partition_ledger as l
-        left join pg_catalog.pg_namespace as n on n.nspname = l.partition_schema
         left join pg_catalog.pg_class as c
-          on c.oid = l.partition_oid and c.relname = l.partition_name and c.relnamespace = n.oid
+          on c.oid = l.partition_oid
+         and (c.oid = pg_catalog.to_regclass(pg_catalog.format('%I.%I', l.partition_schema, l.partition_name))
+              or pg_catalog.starts_with(pg_catalog.obj_description(c.oid, 'pg_class'), 'dbops:detached '))
+        left join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
         left join pg_catalog.pg_inherits as i on i.inhrelid = c.oid
        where l.state in ('detaching', 'detached')
        order by l.id`,

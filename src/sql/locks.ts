@@ -73,7 +73,8 @@ export async function listBlockers(db: Db, needs: LockNeed[]): Promise<BlockerRo
       select distinct on (l.pid)
              coalesce(l.pid, 0) as pid, coalesce(a.usename::text, '') as "user",
              coalesce(a.application_name, '') as application, a.client_addr::text as client, a.state,
-             coalesce(a.backend_type, 'prepared transaction') as "backendType",
+             case when l.pid is null then 'prepared transaction'
+                  else coalesce(a.backend_type, 'unknown without pg_read_all_stats') end as "backendType",
              w."table", l.mode, l.granted,
              extract(epoch from pg_catalog.clock_timestamp() - a.xact_start)::float8 as "transactionAgeSeconds",
              coalesce(pg_catalog.left(a.query, 200), '') as query,

@@ -68,10 +68,14 @@ export async function listMarkedConstraints(db: Db, marker: string): Promise<Mar
   });
 }
 
+/** What a look into a table may take; it is an answer that is wanted, not a scan of hours. */
+export const readTimeoutMs = 60_000;
+
 /** Whether a table holds any row. Privilege: SELECT. Locks: ACCESS SHARE. */
 export async function hasRows(db: Db, quotedTable: string): Promise<boolean> {
   const [row] = await db.query<{ found: boolean }>({
     text: `/* dbops:relations.has-rows */ select exists (select from only ${quotedTable}) as found`,
+    timeoutMs: readTimeoutMs,
   });
   return row?.found === true;
 }
@@ -88,6 +92,7 @@ export async function countInRange(
     text: `/* dbops:relations.count-in-range */
       select pg_catalog.count(*) as rows from only ${quotedTable}
        where ${quotedKey} >= ${fromLiteral} and ${quotedKey} < ${toLiteral}`,
+    timeoutMs: readTimeoutMs,
   });
   return Number(row?.rows ?? 0n);
 }

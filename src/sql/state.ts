@@ -183,12 +183,12 @@ export async function listRuns(
   });
 }
 
-/** When a command last ended well; null when it never did. */
+/** When a command last ended well for all tables; null when it never did. */
 export async function findLastSuccess(db: Db, schema: string, command: string): Promise<Date | null> {
   const [row] = await db.query<{ at: Date | null }>({
     text: `/* dbops:state.last-success */
       select pg_catalog.max(r.started_at) as at from ${ident(schema)}.run as r
-       where r.command = $1 and r.outcome in ('done', 'nothing to do')`,
+       where r.command = $1 and r.target is null and r.outcome in ('done', 'nothing to do')`,
     values: [command],
   });
   return row?.at ?? null;

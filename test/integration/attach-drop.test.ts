@@ -156,6 +156,26 @@ describe('drop', () => {
     expect(await exists('events_7')).toBe(true);
   });
 
+  it('keeps what the configuration no longer gives away, and waits for a longer quarantine', async () => {
+    work.configure(config.replace('7 days', '90 days'));
+    const longer = await work.run(['partition', 'drop', '--due'], later);
+    expect(longer.stdout).toContain('nothing is due');
+    work.configure(config.replace(/^ +retention.*$/m, ''));
+    const none = await work.run(['partition', 'drop', '--due'], { DBOPS_TEST_NOW: '2030-01-01T00:00:00Z' });
+    expect(none.code, none.stderr).toBe(0);
+    expect(none.stderr).toContain('no longer says');
+    expect(await exists('events_6')).toBe(true);
+  });
+
+  it('a table that something depends on does not stop the others', async () => {
+    await db.query('create view watcher as select * from events_6');
+    const result = await work.run(['partition', 'drop', '--due'], later);
+    expect(result.code).toBe(5);
+    expect(result.stderr).toContain('events_6');
+    expect(await exists('events_6')).toBe(true);
+    expect(await exists('events_7')).toBe(false);
+  });
+
   it('keeps a table that was attached again, and one whose mark was removed', async () => {
     expect((await work.run(['partition', 'attach', 'events_6', '--to', 'events', '--yes'], now)).code).toBe(
       0,

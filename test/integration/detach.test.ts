@@ -117,6 +117,60 @@ describe('detach --due', () => {
   });
 });
 
+describe('what may not be called due', () => {
+  it('leaves a set alone whose bounds contradict the configuration, and does the others', async () => {
+    await db.query('create table ticks (at int8 not null) partition by range (at)');
+    for (const month of [6, 7, 8, 9, 10, 11]) {
+      const [from, to] = [Date.UTC(2026, month - 1, 1) / 1000, Date.UTC(2026, month, 1) / 1000];
+      await db.query(`create table ticks_${month} partition of ticks for values from (${from}) to (${to})`);
+    }
+    // The bounds are seconds: read as milliseconds, all of them are in January 1970.
+    work.configure(
+      config(
+        `  - { table: ticks, key: at, interval: month, epoch: milliseconds, retention: { hot: 3 months, then: delete } }`,
+      ),
+    );
+    const result = await work.run(['partition', 'detach', '--due'], now);
+    expect(result.code).toBe(5);
+    expect(result.stderr).toContain('public.ticks');
+    expect(await attached()).toHaveLength(4);
+    expect(await db.query(`select from pg_inherits where inhparent = 'ticks'::regclass`)).toHaveLength(6);
+  });
+
+  it('gives no date to a partition that was detached by name while it is young', async () => {
+    expect((await work.run(['partition', 'detach', 'orders_10', '--yes'], now)).code).toBe(0);
+    expect(await ledger()).toMatchObject([{ name: 'orders_10', policy: 'keep', drop_after: null }]);
+    const later = await work.run(['partition', 'drop', '--due'], { DBOPS_TEST_NOW: '2028-01-01T00:00:00Z' });
+    expect(later.stdout).toContain('nothing is due');
+    expect(await db.query('select from orders_10')).toHaveLength(1);
+  });
+
+  it('refuses a leaf that it could not mark, and leaves it attached', async () => {
+    await db.query(
+      `do $$ begin create role dbops_other_owner; exception when duplicate_object then null; end $$`,
+    );
+    await db.query(
+      `do $$ begin create role dbops_plain_owner login; exception when duplicate_object then null; end $$`,
+    );
+    await db.query('grant all on schema public to dbops_other_owner, dbops_plain_owner');
+    await db.query('alter table orders owner to dbops_plain_owner');
+    await db.query('alter table orders_9 owner to dbops_other_owner');
+    const url = new URL(db.url);
+    url.username = 'dbops_plain_owner';
+    const result = await work.run(['partition', 'detach', 'orders_9', '--yes'], { DATABASE_URL: url.href });
+    expect(result.code).toBe(4);
+    expect(result.stderr).toContain('does not own public.orders_9');
+    expect(await attached()).toHaveLength(6);
+  });
+
+  it('does nothing by a test clock outside of tests', async () => {
+    const result = await work.run(['partition', 'detach', '--due'], { ...now, DBOPS_TEST: '' });
+    expect(result.code).toBe(4);
+    expect(result.stderr).toContain('DBOPS_TEST_NOW is set');
+    expect(await attached()).toHaveLength(6);
+  });
+});
+
 describe('detach by name', () => {
   it('needs a yes where there is no terminal, and changes nothing without one', async () => {
     const result = await work.run(['partition', 'detach', 'orders_9']);
@@ -249,7 +303,10 @@ describe('interrupted', () => {
     expect((await work.run(['partition', 'detach', 'orders_9', '--yes'], now)).code).toBe(0);
     await db.query(`update dbops.partition_ledger set state = 'detaching', drop_after = null`);
     await db.query('comment on table orders_9 is null');
-    const result = await work.run(['partition', 'detach', '--due', '--max', '1'], now);
+    // Nothing at all is due any more: the mark is set all the same.
+    const result = await work.run(['partition', 'detach', '--due'], {
+      DBOPS_TEST_NOW: '2026-06-15T00:00:00Z',
+    });
     expect(result.code, result.stderr).toBe(0);
     expect(await comment('orders_9')).toContain('dbops:detached');
     expect((await ledger())[0]).toMatchObject({ name: 'orders_9', state: 'detached' });

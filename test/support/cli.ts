@@ -218,7 +218,8 @@ function follow(child: ChildProcess, timeoutMs = TIMEOUT_MS): RunningCli {
 function bareEnvironment(): Record<string, string> {
   const kept = Object.fromEntries(['PATH', 'TMPDIR'].map((name) => [name, process.env[name]]));
   const set = Object.entries(kept).filter((pair): pair is [string, string] => pair[1] !== undefined);
-  return { ...Object.fromEntries(set), HOME: emptyHome(), TZ: 'UTC' };
+  // DBOPS_TEST lets DBOPS_TEST_NOW drive changes as well.
+  return { ...Object.fromEntries(set), HOME: emptyHome(), TZ: 'UTC', DBOPS_TEST: '1' };
 }
 
 let home: string | undefined;

@@ -35,15 +35,17 @@ export const command = defineCommand<Options>({
   async run({ args, options, job, dryRun }): Promise<Result> {
     const partition = args[0] ?? '';
     const context = await job(partition);
-    const plan = await planAttach(context, {
+    const wish = {
       partition,
       to: options.to,
       from: options.from,
       until: options.until,
-    });
+    };
+    const replan = () => planAttach(context, wish);
+    const plan = await replan();
     if (options.dryRun === true) return dryRun(plan.changes, `partition attach ${plan.partition}`);
     await context.consent(plan.changes, `Attach ${plan.partition} to ${plan.table}?`);
-    await applyAttach(context, plan);
+    await applyAttach(context, plan, replan);
     return {
       data: { table: plan.table, partition: plan.partition, bounds: plan.bounds },
       text: `${plan.partition} is a partition of ${plan.table} ${plan.bounds}`,

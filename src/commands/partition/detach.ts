@@ -1,6 +1,7 @@
 import { DbopsError } from '../../errors.ts';
 import { renderTable } from '../../output/table.ts';
 import { applyDetach, planDetach, type DetachPlan } from '../../partition/detach.ts';
+import { combineProblems } from '../../partition/problems.ts';
 import { displayName } from '../../sql/quote.ts';
 import { defineCommand, type Result } from '../command.ts';
 import { addDryRun, addWait, addYes, countOption } from '../options.ts';
@@ -39,9 +40,14 @@ export const command = defineCommand<Options>({
     const replan = () => planDetach(context, wish);
     let plan = await replan();
     const changes = [...plan.before, ...plan.targets.flatMap((target) => target.changes)];
-    if (options.dryRun === true) return dryRun(changes, `partition detach: ${summary(plan)}`, plan.notes);
+    if (options.dryRun === true) {
+      const told = plan.problems.map((problem) => problem.error.message);
+      return dryRun(changes, `partition detach: ${summary(plan)}`, [...plan.notes, ...told]);
+    }
     if (options.due !== true) await context.consent(changes, `Detach ${summary(plan)}?`);
-    if (plan.targets.length > 0) plan = await applyDetach(context, replan);
+    if (changes.length > 0) plan = await applyDetach(context, replan);
+    if (plan.problems.length > 0)
+      throw combineProblems(plan.problems, 'What else was due is detached; correct these.');
     return {
       data: { detached: plan.targets.map(rowOf) },
       text: plan.targets.length === 0 ? 'nothing is due' : render(plan),

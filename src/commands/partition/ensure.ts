@@ -40,7 +40,12 @@ export const command = defineCommand<Options>({
       return dryRun(plan.changes, `partition ensure: ${summary(plan)}`, plan.warnings);
     }
     const result = await ensure(context, wish);
-    if (result.problems.length > 0) throw combineProblems(result.problems);
+    if (result.problems.length > 0) {
+      throw combineProblems(
+        result.problems,
+        'The other tables have what they need; correct these and run it again.',
+      );
+    }
     return {
       data: { tables: result.tables, created: result.created },
       text: result.created.length === 0 ? summary(result) : `${await render(result)}\n${summary(result)}`,
