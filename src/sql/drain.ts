@@ -40,6 +40,8 @@ export interface DrainSourceRow {
   /** A valid btree index begins with the key. */
   keyIsIndexed: boolean;
   indexes: number;
+  /** A unique index is among them. */
+  isUnique: boolean;
 }
 
 /**
@@ -87,7 +89,8 @@ export async function getDrainSource(db: Db, oid: number, key: string): Promise<
                        join pg_catalog.pg_am as m on m.oid = x.relam and m.amname = 'btree'
                       where i.indrelid = c.oid and i.indisvalid and i.indpred is null
                         and i.indkey[0] = k.attnum) as "keyIsIndexed",
-             (select pg_catalog.count(*)::int4 from pg_catalog.pg_index as i where i.indrelid = c.oid) as indexes
+             (select pg_catalog.count(*)::int4 from pg_catalog.pg_index as i where i.indrelid = c.oid) as indexes,
+             exists (select from pg_catalog.pg_index as i where i.indrelid = c.oid and i.indisunique) as "isUnique"
         from pg_catalog.pg_class as c
         join pg_catalog.pg_attribute as k on k.attrelid = c.oid and k.attname = $2
        where c.oid = $1`,
@@ -270,7 +273,8 @@ function pickSql(move: Move, cursor: WalkCursor, size: number): string {
   );
 }
 
-function inRange(move: Move): string {
+/** The rows of a move, in a table that is called s. */
+export function inRange(move: Move): string {
   const key = `s.${ident(move.key)}`;
   return `${key} >= ${move.from} and ${key} < ${move.to}`;
 }

@@ -263,10 +263,14 @@ export function batchesAsLoop(work: PeriodWork): Change {
   const quiet = source.withoutTriggers
     ? `perform pg_catalog.set_config('session_replication_role', 'replica', true); `
     : '';
+  const twice = source.facts.isUnique
+    ? 'stops the drain until one of the two rows is deleted'
+    : 'leaves two rows, since no unique key refuses it';
   return {
     summary:
       `move ${humanCount(period.rows)} rows in batches; for about ${humanSeconds(estimate.invisibleMs / 1000)} rows of this ` +
-      `period are not in ${source.set.label} but in ${displayName(period.partition.table)}. The run itself measures each ` +
+      `period are not in ${source.set.label} but in ${displayName(period.partition.table)}: updates and deletes do not see them, ` +
+      `and an upsert or a second insert of such a key goes through and ${twice}. The run itself measures each ` +
       `batch, keeps a cursor, and stops when others wait for it; this loop does neither`,
     table: source.set.label,
     kind: 'single',

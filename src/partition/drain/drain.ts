@@ -24,7 +24,7 @@ import {
 import { estimate } from './estimate.ts';
 import { jobNameOf, jobSpec, resumedPeriod, runBatches, type DrainJob } from './job.ts';
 import { planPeriods, type DrainPeriod } from './periods.ts';
-import { loadSource, refuseOutgoing, type DrainSource } from './source.ts';
+import { hasOutgoing, loadSource, refuseOutgoing, type DrainSource } from './source.ts';
 
 export type DrainMode = 'transaction' | 'batches';
 
@@ -83,10 +83,16 @@ export async function planDrain(
   if (job === undefined && options.mode === 'batches') refuseOutgoing(source);
   const current = (await currentPoints(db, [set], context.now)).get(set.rootOid);
   const planned = await planPeriods(db, source, current);
-  const periods = inOrder(planned.periods, job);
+  const onlyBegun = job !== undefined && hasOutgoing(source);
+  const periods = inOrder(planned.periods, job).slice(0, onlyBegun ? 1 : undefined);
   await refuseCollisions(context, source, periods, job);
   const works = periodWorks(context, source, periods, options);
   const warnings = [...planned.warnings];
+  if (onlyBegun) {
+    warnings.push(
+      `only the period that was begun is ended: ${set.label} has foreign keys, so move the others with --mode transaction`,
+    );
+  }
   if (source.withoutTriggers) {
     warnings.push(
       `triggers are off while rows move (session_replication_role), so these do not fire: ${source.fires.join('; ')}`,

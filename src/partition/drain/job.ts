@@ -11,6 +11,7 @@ import { beginChange, excludeChanges, finishChange, moveOf, needsCheck, type Per
 import type { DrainOptions, DrainPlan } from './drain.ts';
 import { rowsWithin } from './estimate.ts';
 import type { DrainPeriod } from './periods.ts';
+import { explainRefusal, refuseDoubles } from './refused.ts';
 import type { DrainSource } from './source.ts';
 
 /** A period that an earlier run has begun. */
@@ -73,7 +74,11 @@ export async function runBatches(context: JobContext, plan: DrainPlan, options: 
     if (begun === undefined)
       await apply(context, [beginChange(work, jobName, jobSpec(plan.source, work.period))]);
     else await refuseVanished(context, work);
-    await runPeriod(context, work, jobName, begun?.cursor, options);
+    try {
+      await runPeriod(context, work, jobName, begun?.cursor, options);
+    } catch (error) {
+      throw await explainRefusal(context.db, work, error);
+    }
   }
 }
 
@@ -88,7 +93,7 @@ async function runPeriod(
   const target = displayName(period.partition.table);
   context.log.info(
     { event: 'partition_drain_moving', table: source.set.label, partition: target, rows: period.rows },
-    `moving about ${String(period.rows)} rows: until the attach they are not in ${source.set.label} but in ${target}`,
+    `moving about ${String(period.rows)} rows: until the attach they are not in ${source.set.label} but in ${target}, and updates, deletes and upserts do not see them`,
   );
   const moved = await moveInBatches(context, {
     move: moveOf(source, period),
@@ -105,6 +110,7 @@ async function runPeriod(
     { event: 'partition_drain_moved', table: source.set.label, rows: moved },
     `${target}: ${String(moved)} rows`,
   );
+  await refuseDoubles(context.db, work);
   const withCheck = needsCheck(work);
   if (!withCheck) await refuseManyLeft(context, work, options);
   if (withCheck) await apply(context, excludeChanges(work));

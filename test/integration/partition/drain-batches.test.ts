@@ -168,6 +168,64 @@ describe('a default partition in batches', () => {
     }
   });
 
+  /** A run that is killed in the middle of January; returns a row that it has moved. */
+  async function beginAndKill(): Promise<{ id: number; at: string }> {
+    const run = startDrain({ url: db.url, mode: 'batches', flags: ['--yes', '--batch-size', '40'] });
+    await waitUntil(async () => (await rowsIn('events_y2026m01')) > 100, { what: 'the first batches' });
+    run.kill('SIGKILL');
+    await run.done;
+    const [moved] = await db.query<{ id: number; at: string }>(
+      'select id::int, at::text from only events_y2026m01 order by at limit 1',
+    );
+    return moved!;
+  }
+
+  it('names the keys that were written again behind its back, and ends when one row of each is gone', async () => {
+    await withDefault(db, 6000, ', primary key (id, at)');
+    await db.query('create index on events (at)');
+    const { id, at } = await beginAndKill();
+    // The writer means to update this row, which is not there for it.
+    const upsert = `insert into events (id, at, body) overriding system value values ($1, $2, 'again')
+      on conflict (id, at) do update set body = excluded.body`;
+    await db.query(upsert, [id, at]);
+    const stopped = await drain({ url: db.url, mode: 'batches' });
+    expect(stopped.code).toBe(5);
+    expect(stopped.stderr).toContain(
+      'keys that were moved into it were written to public.events_default again',
+    );
+    expect(stopped.stderr).toContain(`(id, at) = (${id}, ${at.slice(0, 19)}`);
+    await db.query('delete from only events_y2026m01 where id = $1', [id]);
+    const ended = await drain({ url: db.url, mode: 'batches' });
+    expect(ended.stderr).not.toContain('hint');
+    expect(ended.code).toBe(0);
+    expect(await db.query('select body from events where id = $1', [id])).toEqual([{ body: 'again' }]);
+    expect(await db.query('select count(*)::int as rows from events')).toEqual([{ rows: 6000 }]);
+    expect((await partitions(db)).map((row) => row.name)).toEqual(drained);
+  });
+
+  it('names the constraint that refuses the attach, and where the rows are', async () => {
+    await withDefault(db, 6000, ', kind int default 1');
+    await db.query('create index on events (at)');
+    await db.query('create table kinds (id int primary key)');
+    await db.query('insert into kinds values (1)');
+    const { id } = await beginAndKill();
+    await db.query('update only events_y2026m01 set kind = 2 where id = $1', [id]);
+    await db.query('alter table events add constraint known_kind foreign key (kind) references kinds');
+    const stopped = await drain({ url: db.url, mode: 'batches' });
+    expect(stopped.code).toBe(5);
+    expect(stopped.stderr).toContain(
+      'public.events_y2026m01 cannot be attached yet: constraint known_kind refuses rows of it',
+    );
+    expect(stopped.stderr).toContain('run the same command again');
+    await db.query('insert into kinds values (2)');
+    const ended = await drain({ url: db.url, mode: 'batches' });
+    // The other periods would get into the same danger.
+    expect(ended.stderr).toContain('only the period that was begun is ended');
+    expect(ended.code).toBe(0);
+    expect((await partitions(db)).map((row) => row.name)).toEqual(['events_default', 'events_y2026m01']);
+    expect(await db.query('select count(*)::int as rows from events')).toEqual([{ rows: 6000 }]);
+  });
+
   it('stops with the reason when others keep waiting for its rows', async () => {
     await withDefault(db, 3000);
     await db.query('create index on events (at)');
@@ -201,6 +259,8 @@ describe('a default partition in batches', () => {
     const result = await drain({ url: db.url, mode: 'batches', flags: ['--dry-run'] });
     expect(result.code).toBe(0);
     expect(result.stdout).toContain('are not in public.events but in public.events_y2026m01');
+    expect(result.stdout).toContain('updates and deletes do not see them');
+    expect(result.stdout).toContain('leaves two rows, since no unique key refuses it');
     expect(result.stdout).toContain('The run itself measures each batch');
     expect(await digest(db)).toBe(before);
     expect((await partitions(db)).map((row) => row.name)).toEqual(['events_default']);
