@@ -30,7 +30,7 @@ export interface SharedOptions extends GlobalOptions {
 /** What a command hands back: data for --json, text for people, and what to warn of. */
 export interface Result {
   data: unknown;
-  text: string;
+  text: string | Promise<string>;
   warnings?: string[];
   /** 0 unless the command has found something (6) or left work (5). */
   exitCode?: number;

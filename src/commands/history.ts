@@ -38,7 +38,7 @@ export const command = defineCommand<Options>({
   },
 });
 
-function render(runs: RunRow[]): string {
+function render(runs: RunRow[]): Promise<string> {
   return renderTable(runs, [
     { title: 'started', value: (run) => run.startedAt.toISOString().slice(0, 19) + 'Z' },
     { title: 'command', value: (run) => visible([run.command, run.target ?? ''].join(' ').trim()) },

@@ -231,7 +231,8 @@ async function printResult(name: string, result: Result, options: GlobalOptions,
     await writeStdout(resultDocument(name, result.data, warnings));
   } else {
     for (const warning of warnings) log.warn({ event: 'warning' }, warning);
-    await writeStdout(result.text === '' || result.text.endsWith('\n') ? result.text : `${result.text}\n`);
+    const text = await result.text;
+    await writeStdout(text === '' || text.endsWith('\n') ? text : `${text}\n`);
   }
   return result.exitCode ?? 0;
 }

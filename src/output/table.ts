@@ -1,5 +1,4 @@
 import { stripVTControlCharacters } from 'node:util';
-import Table from 'cli-table3';
 import { paint } from './style.ts';
 
 export interface Column<Row> {
@@ -9,7 +8,9 @@ export interface Column<Row> {
 }
 
 /** A plain table: borders on a terminal, otherwise columns separated by two spaces that cut and awk can read. */
-export function renderTable<Row>(rows: Row[], columns: Column<Row>[]): string {
+export async function renderTable<Row>(rows: Row[], columns: Column<Row>[]): Promise<string> {
+  // Loaded when there is something to show: most runs at night have nothing.
+  const { default: Table } = await import('cli-table3');
   const border = process.stdout.isTTY;
   const none = {
     top: '',

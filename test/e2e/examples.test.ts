@@ -40,6 +40,7 @@ beforeAll(async () => {
     path.join(shell.dir, 'dbops.yaml'),
     '\n  - { table: public.orders, key: created_at, interval: month }\n',
   );
+  fs.writeFileSync(path.join(shell.dir, 'queries.sql'), 'select count(*) from audit_logs;\n');
   for (const line of ['dbops partition ensure', 'dbops partition detach public.llm_calls_y2026m04 --yes']) {
     const { code, stderr } = await shell.run(line);
     expect(code, stderr).toBe(0);

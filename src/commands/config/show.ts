@@ -20,12 +20,12 @@ export const command = defineCommand({
     'Precedence: flag, DBOPS_*, DATABASE_URL, PG*, project file, user file, system file, default.\n' +
     'Secrets are masked. No database is needed.',
   declare: () => undefined,
-  run({ settings }): Promise<Result> {
+  async run({ settings }): Promise<Result> {
     const files = settings.files.map(({ path, kind }) => ({ path, kind }));
     const partitions = settings.partitions.map(describe);
     const values = settings.origins.map((item) => ({ ...item, value: visible(item.value) }));
     const parts = [
-      renderTable(values, [
+      await renderTable(values, [
         { title: 'setting', value: (row) => row.path },
         { title: 'value', value: (row) => row.value },
         { title: 'from', value: (row) => row.source },
@@ -34,7 +34,7 @@ export const command = defineCommand({
     if (files.length === 0) parts.push('No configuration file was found; "dbops init" writes one.');
     if (partitions.length > 0) {
       parts.push(
-        renderTable(partitions, [
+        await renderTable(partitions, [
           { title: 'table', value: (row) => row.table },
           { title: 'key', value: (row) => visible(row.key) },
           { title: 'interval', value: (row) => String(row.interval) },
@@ -46,7 +46,7 @@ export const command = defineCommand({
         ]),
       );
     }
-    return Promise.resolve({ data: { values, files, partitions }, text: parts.join('\n\n') });
+    return { data: { values, files, partitions }, text: parts.join('\n\n') };
   },
 });
 

@@ -6,7 +6,7 @@ import { exampleConfiguration } from './example-configuration.ts';
 export interface Topic {
   name: string;
   data: () => unknown;
-  text: () => string;
+  text: () => Promise<string>;
 }
 
 /** What `dbops help <topic>` knows besides the commands. "help config" is the file; the noun has its own --help. */
@@ -14,8 +14,8 @@ export const topics: Topic[] = [
   {
     name: 'exit-codes',
     data: () => exitCodeMeanings.map(([code, meaning]) => ({ code, meaning })),
-    text: () =>
-      `${renderTable(
+    text: async () =>
+      `${await renderTable(
         [...exitCodeMeanings],
         [
           { title: 'exit', value: ([code]) => code, align: 'right' },
@@ -26,8 +26,8 @@ export const topics: Topic[] = [
   {
     name: 'environment',
     data: () => environmentVariables.map(([name, meaning]) => ({ name, meaning })),
-    text: () =>
-      `${renderTable(
+    text: async () =>
+      `${await renderTable(
         [...environmentVariables],
         [
           { title: 'variable', value: ([name]) => name },
@@ -39,6 +39,6 @@ export const topics: Topic[] = [
   {
     name: 'config',
     data: () => ({ example: exampleConfiguration }),
-    text: () => exampleConfiguration,
+    text: () => Promise.resolve(exampleConfiguration),
   },
 ];

@@ -46,7 +46,7 @@ export const command = defineCommand<Options>({
   },
 });
 
-function render(findings: Finding[]): string {
+function render(findings: Finding[]): Promise<string> {
   return renderTable(findings, [
     { title: 'severity', value: (row) => paint(colours[row.severity], row.severity) },
     { title: 'check', value: (row) => row.check },

@@ -102,12 +102,12 @@ function summary(plan: ConvertPlan, isUndo: boolean): string {
   return `${plan.label} is partitioned now; rows before ${plan.cutover ?? ''} lie in ${plan.legacy ?? ''}`;
 }
 
-function report(plan: ConvertPlan, isUndo: boolean): Result {
+async function report(plan: ConvertPlan, isUndo: boolean): Promise<Result> {
   const found = plan.obstacles.length;
   const parts: string[] = [];
   if (found > 0) {
     parts.push(
-      renderTable(plan.obstacles, [
+      await renderTable(plan.obstacles, [
         { title: 'object', value: (row) => row.object },
         { title: 'problem', value: (row) => row.problem },
         { title: 'what helps', value: (row) => row.remedy },
@@ -116,7 +116,7 @@ function report(plan: ConvertPlan, isUndo: boolean): Result {
   }
   if (plan.locks.length > 0) {
     parts.push(
-      renderTable(plan.locks, [
+      await renderTable(plan.locks, [
         { title: 'locked', value: (row) => row.table },
         { title: 'mode', value: (row) => row.mode },
         { title: 'how long', value: (row) => row.howLong },

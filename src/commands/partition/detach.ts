@@ -71,7 +71,7 @@ function rowOf(target: DetachPlan['targets'][number]) {
   };
 }
 
-function render(plan: DetachPlan): string {
+function render(plan: DetachPlan): Promise<string> {
   return renderTable(plan.targets.map(rowOf), [
     { title: 'table', value: (row) => row.table },
     { title: 'detached', value: (row) => row.partition },

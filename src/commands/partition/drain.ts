@@ -75,7 +75,7 @@ export const command = defineCommand<Options>({
     const text = summary(result.periods, result.source);
     return {
       data: { source: result.source, mode: wish.mode, periods: result.periods },
-      text: result.periods.length === 0 ? text : `${render(result.periods)}\n${text}`,
+      text: result.periods.length === 0 ? text : `${await render(result.periods)}\n${text}`,
       warnings: result.warnings,
     };
   },
@@ -92,7 +92,7 @@ function summary(periods: PlannedPeriod[], source: string): string {
   return `${humanCount(rows)} rows of ${String(periods.length)} ${periods.length === 1 ? 'period' : 'periods'} out of ${source}`;
 }
 
-function render(periods: PlannedPeriod[]): string {
+function render(periods: PlannedPeriod[]): Promise<string> {
   return renderTable(periods, [
     { title: 'partition', value: (row) => row.partition },
     { title: 'from', value: (row) => row.from },

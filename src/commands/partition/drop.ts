@@ -70,7 +70,7 @@ function rowOf(target: DropPlan['targets'][number]) {
   };
 }
 
-function render(plan: DropPlan): string {
+function render(plan: DropPlan): Promise<string> {
   return renderTable(plan.targets, [
     { title: 'dropped', value: displayName },
     { title: 'was in', value: (row) => visible(row.from) },

@@ -1,3 +1,4 @@
+import { renderTable } from '../../output/table.ts';
 import { ensure, planEnsure, type EnsurePlan } from '../../partition/ensure.ts';
 import { combineProblems } from '../../partition/problems.ts';
 import { selectTables } from '../../partition/select.ts';
@@ -61,8 +62,7 @@ function summary(plan: Pick<EnsurePlan, 'created' | 'tables'>): string {
 }
 
 /** Loaded when there is something to show: most runs have nothing to create. */
-async function render(plan: Pick<EnsurePlan, 'created'>): Promise<string> {
-  const { renderTable } = await import('../../output/table.ts');
+function render(plan: Pick<EnsurePlan, 'created'>): Promise<string> {
   return renderTable(plan.created, [
     { title: 'table', value: (row) => row.table },
     { title: 'partition', value: (row) => row.partition },

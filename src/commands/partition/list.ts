@@ -59,7 +59,7 @@ export const command = defineCommand<Options>({
   },
 });
 
-function renderSets(rows: SetSummary[]): string {
+function renderSets(rows: SetSummary[]): Promise<string> {
   return renderTable(rows, [
     { title: 'table', value: (row) => row.table },
     { title: 'key', value: (row) => visible(row.key) },
@@ -73,7 +73,7 @@ function renderSets(rows: SetSummary[]): string {
   ]);
 }
 
-function renderLines(rows: PartitionLine[]): string {
+function renderLines(rows: PartitionLine[]): Promise<string> {
   return renderTable(rows, [
     { title: 'partition', value: (row) => row.partition },
     { title: 'from', value: (row) => row.from },
@@ -84,7 +84,7 @@ function renderLines(rows: PartitionLine[]): string {
   ]);
 }
 
-function renderDetached(rows: LedgerRow[]): string {
+function renderDetached(rows: LedgerRow[]): Promise<string> {
   return renderTable(rows, [
     { title: 'detached', value: displayName },
     { title: 'was in', value: (row) => visible(row.parent) },

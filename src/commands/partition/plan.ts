@@ -30,7 +30,7 @@ export const command = defineCommand({
 });
 
 /** Columns in which nothing stands are left out: one screen is the aim. */
-function render(lines: OverviewLine[]): string {
+function render(lines: OverviewLine[]): Promise<string> {
   const always: Column<OverviewLine>[] = [
     { title: 'table', value: (line) => visible(line.table) },
     { title: 'interval', value: (line) => line.interval },

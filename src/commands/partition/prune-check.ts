@@ -61,10 +61,10 @@ async function readSql(file: string, cwd: string): Promise<{ name: string; text:
   }
 }
 
-function render(report: PruneReport): string {
+async function render(report: PruneReport): Promise<string> {
   const skipped = `${String(report.skipped)} read no configured table or are none that can be planned`;
   if (report.findings.length === 0) return `nothing to check: ${skipped}`;
-  const table = renderTable(report.findings, [
+  const table = await renderTable(report.findings, [
     { title: 'where', value: (row) => row.place },
     { title: 'table', value: (row) => row.table ?? '' },
     { title: 'pruning', value: (row) => paint(colours[row.status], row.status) },
