@@ -9,12 +9,18 @@ import type { JobContext } from '../context.ts';
 /**
  * Executes a change that keeps others out while it works. A lock that is busy is tried for again, as everywhere; but work
  * that took longer than its limit is not: each try would keep others out once more. Throws lock_timeout after the
- * deadline, statement_timeout for the limit; both leave the database as it was before this change.
+ * deadline, statement_timeout for the limit; both leave the database as it was before this change. `before` waits before each try for what no lock tells.
  */
-export async function applyHeavyChange(context: JobContext, change: Change, limitMs: number): Promise<void> {
+export async function applyHeavyChange(
+  context: JobContext,
+  change: Change,
+  limitMs: number,
+  before?: (context: JobContext, change: Change, deadline: number) => Promise<void>,
+): Promise<void> {
   const { db, settings, signal, log, applied } = context;
   const deadline = performance.now() + settings.lockDeadlineMs;
   for (let attempt = 1; ; attempt += 1) {
+    await before?.(context, change, deadline);
     try {
       await db.executeTransaction(statementsOf(change));
       applied.changes += 1;

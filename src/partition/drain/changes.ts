@@ -65,7 +65,10 @@ function rangeText(work: PeriodWork): string {
   return `${codec.format(from)} to ${codec.format(to)}`;
 }
 
-/** One period in one transaction: rows are never absent and never twice. */
+/**
+ * One period in one transaction: to READ COMMITTED rows are never absent and never twice. A REPEATABLE READ transaction
+ * whose snapshot is older than the commit looks for them in the new partition, where it does not see them.
+ */
 export function transactionChangeOf(work: PeriodWork): Change {
   const { source, period, estimate } = work;
   const { set, parent } = source;
@@ -187,7 +190,11 @@ function reattachSteps(work: PeriodWork): Step[] {
 
 function moveSteps(work: PeriodWork): Step[] {
   const sql = moveSql(moveOf(work.source, work.period));
-  const move = quietStep(sql, 'what is deleted here is inserted there');
+  const move = quietStep(
+    sql,
+    'what is deleted here is inserted there; a REPEATABLE READ transaction that is older than the commit may miss it there, ' +
+      'so the run begins when those of before have ended',
+  );
   if (!work.source.withoutTriggers) return [move];
   return [
     quietStep(

@@ -3,8 +3,9 @@ import { humanSeconds } from '../../output/human.ts';
 import { withAdvisoryLock } from '../../pg/advisory-lock.ts';
 import type { Change } from '../../plan/step.ts';
 import { findJob } from '../../sql/jobs.ts';
-import { displayName } from '../../sql/quote.ts';
+import { displayName, ident } from '../../sql/quote.ts';
 import { listRelationsNamed } from '../../sql/relations.ts';
+import { countHiddenSessions } from '../../sql/snapshots.ts';
 import type { Range } from '../bounds.ts';
 import type { JobContext } from '../context.ts';
 import type { Point } from '../key.ts';
@@ -24,6 +25,7 @@ import {
 import { estimate } from './estimate.ts';
 import { jobNameOf, jobSpec, resumedPeriod, runBatches, type DrainJob } from './job.ts';
 import { planPeriods, type DrainPeriod } from './periods.ts';
+import { waitForSnapshots } from './snapshots.ts';
 import { hasOutgoing, loadSource, refuseOutgoing, type DrainSource } from './source.ts';
 
 export type DrainMode = 'transaction' | 'batches';
@@ -97,6 +99,15 @@ export async function planDrain(
     warnings.push(
       `triggers are off while rows move (session_replication_role), so these do not fire: ${source.fires.join('; ')}`,
     );
+  }
+  if (options.mode === 'transaction' && works.length > 0) {
+    const hidden = await countHiddenSessions(db);
+    if (hidden > 0) {
+      warnings.push(
+        `${String(hidden)} sessions of other roles cannot be looked into, so the move does not wait for REPEATABLE READ transactions ` +
+          `of theirs, which may miss moved rows: GRANT pg_read_all_stats TO ${ident(db.server.user)};`,
+      );
+    }
   }
   const changes = works.flatMap((work) => planPeriod(work, options, current, jobName, job));
   return {
@@ -245,7 +256,10 @@ export async function drain(
     await context.consent(plan.changes, `Move ${count} out of ${result.source}?`);
     await context.history.begin(db, plan.periods);
     if (options.mode === 'batches') await runBatches(context, plan, options);
-    else for (const change of plan.changes) await applyHeavyChange(context, change, options.limitMs);
+    else {
+      for (const change of plan.changes)
+        await applyHeavyChange(context, change, options.limitMs, waitForSnapshots);
+    }
     return result;
   });
 }
