@@ -24,7 +24,6 @@ const folders = Object.keys(layers);
 /** Packages that one place alone may import, so that they can be replaced and stay out of the start. */
 const ownedPackages = {
   pg: ['src/pg/'],
-  'pg-cursor': ['src/pg/'],
   execa: ['src/process/'],
   pino: ['src/output/json-log.ts'],
   commander: ['src/commands/', 'src/cli.ts', 'src/main.ts'],
