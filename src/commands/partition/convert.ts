@@ -44,7 +44,7 @@ export const command = defineCommand<Options>({
     cmd.option('--legacy-name <name>', "the old table's new name; default <table>_legacy");
     cmd.option(
       '--drop-incoming-foreign-keys',
-      'drop foreign keys that reference the table; --check says what is lost',
+      'drop foreign keys that reference the table; with --undo: leave out those that cannot come back',
     );
     cmd.option('--leave-behind <object...>', 'objects that may go on reading the old table alone');
     cmd.option('--check', 'list what prevents it and what it locks; change nothing (exit 6 with findings)');
@@ -61,7 +61,11 @@ export const command = defineCommand<Options>({
     const isUndo = options.undo === true;
     const plan = async (reading?: { readsRows: boolean }) =>
       isUndo
-        ? await planUndo(context, { table, legacyName: options.legacyName })
+        ? await planUndo(context, {
+            table,
+            legacyName: options.legacyName,
+            dropIncomingForeignKeys: options.dropIncomingForeignKeys === true,
+          })
         : await planConvert(context, wishOf(table, flags, settings), reading);
     if (options.check === true) return report(await plan(), isUndo);
     const what = isUndo ? 'undone' : 'converted';

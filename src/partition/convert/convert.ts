@@ -3,9 +3,10 @@ import { withAdvisoryLock } from '../../pg/advisory-lock.ts';
 import { applyChanges } from '../../plan/apply.ts';
 import type { Change } from '../../plan/step.ts';
 import type { ConvertTableRow } from '../../sql/convert.ts';
+import { listReferencingTables, listRowSecured } from '../../sql/convert-hazards.ts';
 import { fingerprintSql, readFingerprint } from '../../sql/convert-dependents.ts';
 import { listPartitions } from '../../sql/partitions.ts';
-import { displayName, relation, type RelationName } from '../../sql/quote.ts';
+import { displayName, relation } from '../../sql/quote.ts';
 import { hasRows, listMarkedTables } from '../../sql/relations.ts';
 import type { JobContext, PlanContext } from '../context.ts';
 import { abandonChanges } from './abandon.ts';
@@ -16,6 +17,7 @@ import { listObstacles } from './obstacles.ts';
 import { prepareChanges } from './prepare.ts';
 import { swapChange } from './swap.ts';
 import { resolveTarget, type ConvertTarget, type PlanOptions } from './target.ts';
+import { keyNotes } from './undo-restore.ts';
 import { undoChanges, undoObstacles, type UndoTarget } from './undo.ts';
 import { describeLocks, describeNotes, type LockLine } from './describe.ts';
 import type { ConvertWish, Obstacle } from './wish.ts';
@@ -113,7 +115,7 @@ async function findLegacy(context: PlanContext, parent: ConvertTableRow) {
 /** Plans the way back: before the swap what was begun is taken away, after it the tables change places again. */
 export async function planUndo(
   context: PlanContext,
-  wish: { table: RelationName; legacyName: string | undefined },
+  wish: Pick<ConvertWish, 'table' | 'legacyName' | 'dropIncomingForeignKeys'>,
 ): Promise<ConvertPlan> {
   const { db, settings } = context;
   const table = await getConvertTable(db, wish.table);
@@ -126,19 +128,21 @@ export async function planUndo(
     };
     return { ...plan, changes: abandonChanges(facts, plan.label, wish.legacyName, times) };
   }
-  const target = await undoTarget(context, table);
+  const target = await undoTarget(context, table, wish.dropIncomingForeignKeys);
   const obstacles = undoObstacles(target);
-  const notes =
-    target.mark.incoming.length === 0
-      ? []
-      : [
-          'The foreign keys that were dropped come back NOT VALID: check them with ALTER TABLE ... VALIDATE CONSTRAINT.',
-        ];
+  const notes = keyNotes(target);
   return { ...plan, obstacles, changes: obstacles.length > 0 ? [] : undoChanges(target), notes };
 }
 
-async function undoTarget(context: PlanContext, table: ConvertTableRow): Promise<UndoTarget> {
+async function undoTarget(
+  context: PlanContext,
+  table: ConvertTableRow,
+  leavesKeysOut: boolean,
+): Promise<UndoTarget> {
   const { db, settings } = context;
+  // Before anything else is read: what changes while the rest is read fails the guard.
+  const expression = fingerprintSql(table.oid, "''", "''");
+  const fingerprint = { expression, value: await readFingerprint(db, expression) };
   const found = await findLegacy(context, table);
   const mark = parseConverted(found?.comment ?? null);
   if (found === undefined || mark === undefined) {
@@ -152,15 +156,27 @@ async function undoTarget(context: PlanContext, table: ConvertTableRow): Promise
   }
   const others = (await listPartitions(db, [table.oid])).filter((item) => item.oid !== found.oid);
   const checked = [];
-  for (const item of others) checked.push({ ...item, hasRows: await hasRows(db, relation(item)) });
-  const expression = fingerprintSql(table.oid, "''", "''");
+  const secured = await listRowSecured(
+    db,
+    others.map((item) => item.oid),
+  );
+  for (const item of others) {
+    const isRowSecured = secured.includes(item.oid);
+    checked.push({ ...item, isRowSecured, hasRows: !isRowSecured && (await hasRows(db, relation(item))) });
+  }
   return {
     label: displayName(table),
     mark,
     parent: await inspectTable(db, table),
     legacy: await inspectTable(db, await getConvertTable(db, found)),
     others: checked,
-    fingerprint: { expression, value: await readFingerprint(db, expression) },
+    referencing: await listReferencingTables(
+      db,
+      mark.incoming.map((key) => key.table),
+    ),
+    leavesKeysOut,
+    fingerprint,
+    versionNum: db.server.versionNum,
     lockTimeoutMs: settings.lockTimeoutMs,
     deadlockTimeoutMs: db.server.deadlockTimeoutMs,
   };

@@ -23,6 +23,7 @@ import {
   type DependentObjectRow,
   type DependentViewRow,
 } from '../../sql/convert-dependents.ts';
+import { listRowSecured, listSubscriptions } from '../../sql/convert-hazards.ts';
 import type { Db } from '../../pg/connection.ts';
 import { listParents, type ParentRow } from '../../sql/parents.ts';
 import { displayName, type RelationName } from '../../sql/quote.ts';
@@ -41,6 +42,10 @@ export interface TableFacts {
   publications: ConvertPublicationRow[];
   views: DependentViewRow[];
   dependents: DependentObjectRow[];
+  /** Its policies hide rows from this role. */
+  isRowSecured: boolean;
+  /** Subscriptions that feed it. */
+  subscriptions: string[];
 }
 
 /** The table of that name. Throws table_not_found, or not_partitioned's opposite as refused for what is no table. */
@@ -83,5 +88,7 @@ export async function inspectTable(db: Db, table: ConvertTableRow): Promise<Tabl
     publications: await listConvertPublications(db, oid),
     views: await listDependentViews(db, oid),
     dependents: await listDependentObjects(db, oid),
+    isRowSecured: (await listRowSecured(db, [oid])).length > 0,
+    subscriptions: await listSubscriptions(db, oid),
   };
 }

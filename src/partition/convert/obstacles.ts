@@ -19,6 +19,7 @@ export function listObstacles(
     ...incomingObstacles(facts, wish),
     ...triggerObstacles(facts),
     ...publicationObstacles(facts),
+    ...subscriptionObstacles(facts),
     ...viewObstacles(facts, wish),
     ...dependentObstacles(facts, wish),
   ];
@@ -194,6 +195,28 @@ function publicationObstacles(facts: TableFacts): Obstacle[] {
     }
   }
   return found;
+}
+
+/** A subscription knows its tables by their oids: the legacy partition would be fed, or nothing, and nobody told. */
+export function subscriptionObstacles(facts: Pick<TableFacts, 'table' | 'subscriptions'>): Obstacle[] {
+  return facts.subscriptions.map((name) => ({
+    object: `subscription ${visible(name)}`,
+    problem: `feeds ${visible(facts.table.name)}, and goes by the table and not by its name`,
+    remedy:
+      'Take the table out of the publication and ALTER SUBSCRIPTION ... REFRESH PUBLICATION; after it, put it back ' +
+      'and refresh WITH (copy_data = false).',
+  }));
+}
+
+/** Rows that a policy hides are there nevertheless: what looks for rows must see them all. */
+export function rowSecurityObstacle(object: string): Obstacle {
+  return {
+    object,
+    problem:
+      'has row level security that hides rows from this role, so whether rows are in the way cannot be told',
+    remedy:
+      'Run as a role with BYPASSRLS, or ALTER TABLE ... NO FORCE ROW LEVEL SECURITY as its owner for the time of it.',
+  };
 }
 
 function viewObstacles(facts: TableFacts, wish: ConvertWish): Obstacle[] {

@@ -2,6 +2,7 @@ import type { Db } from '../../pg/connection.ts';
 import { existsWhere } from '../../sql/convert-dependents.ts';
 import { displayName, ident, relation, visible, type RelationName } from '../../sql/quote.ts';
 import type { RelationRow } from '../../sql/relations.ts';
+import { rowSecurityObstacle } from './obstacles.ts';
 import type { ConvertTarget } from './target.ts';
 import type { Obstacle } from './wish.ts';
 
@@ -66,6 +67,7 @@ function isTheNewIndex(target: ConvertTarget): boolean {
  */
 export async function rowsInTheWay(db: Db, target: ConvertTarget): Promise<Obstacle[]> {
   if (target.isChecked || target.facts.table.kind !== 'r') return [];
+  if (target.facts.isRowSecured) return [rowSecurityObstacle(`table ${target.label}`)];
   const table = relation(target.facts.table);
   const key = ident(target.wish.key);
   const obstacles: Obstacle[] = [];

@@ -2,6 +2,7 @@ import { prelockStep, quietStep, transactionChange, type Change, type Step } fro
 import type { LockNeed } from '../../sql/locks.ts';
 import type { PartitionRow } from '../../sql/partitions.ts';
 import { ident, literal, relation, visible, type RelationName } from '../../sql/quote.ts';
+import type { ReferencingTableRow } from '../../sql/convert-hazards.ts';
 import type { TableFacts } from './inspect.ts';
 import type { ConvertedMark } from './marker.ts';
 import { stageNames } from './names.ts';
@@ -14,7 +15,8 @@ import {
   viewStep,
 } from './parts.ts';
 import { strongLockSteps } from './swap.ts';
-import { incomingChange, restoreSteps } from './undo-restore.ts';
+import { rowSecurityObstacle, subscriptionObstacles } from './obstacles.ts';
+import { incomingSteps, lostKeys, referencingTables, restoreSteps } from './undo-restore.ts';
 import type { Obstacle } from './wish.ts';
 
 /** A converted table with what its undo needs. */
@@ -24,7 +26,12 @@ export interface UndoTarget {
   parent: TableFacts;
   legacy: TableFacts;
   /** The partitions besides the legacy one. */
-  others: (PartitionRow & { hasRows: boolean })[];
+  others: (PartitionRow & { hasRows: boolean; isRowSecured: boolean })[];
+  /** The tables whose foreign keys the convert dropped, as they are now. */
+  referencing: ReferencingTableRow[];
+  /** Foreign keys that cannot come back are left out, as the operator allowed. */
+  leavesKeysOut: boolean;
+  versionNum: number;
   fingerprint: { expression: string; value: string };
   lockTimeoutMs: number;
   deadlockTimeoutMs: number;
@@ -41,6 +48,12 @@ export function undoObstacles(target: UndoTarget): Obstacle[] {
         problem: 'holds rows, so the convert cannot be undone any more',
         remedy: 'Keep the partitioned table, or move those rows away first.',
       })),
+    ...[
+      ...(parent.isRowSecured ? [`table ${target.label}`] : []),
+      ...others.filter((item) => item.isRowSecured).map((item) => `partition ${visible(item.name)}`),
+    ].map(rowSecurityObstacle),
+    ...subscriptionObstacles(parent),
+    ...(target.leavesKeysOut ? [] : lostKeys(target)),
     ...parent.incoming.map((key) => ({
       object: `foreign key ${visible(key.name)} of ${visible(key.table)}`,
       problem: 'references the partitioned table since the convert',
@@ -65,7 +78,7 @@ export function undoObstacles(target: UndoTarget): Obstacle[] {
 
 /** The old table takes its name back; the parent and its empty partitions go. */
 export function undoChanges(target: UndoTarget): Change[] {
-  const { label, mark } = target;
+  const { label } = target;
   return [
     ...primaryIndexChanges(target),
     transactionChange({
@@ -74,8 +87,8 @@ export function undoChanges(target: UndoTarget): Change[] {
       lockTimeoutMs: target.lockTimeoutMs,
       event: 'convert_undone',
       steps: [
-        ...[target.parent, target.legacy].map((facts) =>
-          prelockStep(relation(facts.table), target.deadlockTimeoutMs),
+        ...[relation(target.parent.table), relation(target.legacy.table), ...referencingTables(target)].map(
+          (table) => prelockStep(table, target.deadlockTimeoutMs),
         ),
         guardStep(target.fingerprint, label),
         ...strongLockSteps(strongLocks(target)),
@@ -96,9 +109,9 @@ export function undoChanges(target: UndoTarget): Change[] {
         ...sequenceSteps(target),
         ...renameSteps(target),
         ...restoreSteps(target),
+        ...incomingSteps(target),
       ],
     }),
-    ...mark.incoming.map((key) => incomingChange(target, key)),
   ];
 }
 
@@ -153,6 +166,7 @@ function strongLocks(target: UndoTarget): LockNeed[] {
     relation(target.legacy.table),
     ...target.others.map((item) => relation(item)),
     ...lockable.map((item) => item.target ?? ''),
+    ...referencingTables(target),
   ];
   return [...new Set(tables)].map((table) => ({ table, mode: 'ACCESS EXCLUSIVE' }));
 }
