@@ -12,16 +12,9 @@ import type { Point } from '../key.ts';
 import { currentPoints, loadSets } from '../load-sets.ts';
 import type { PartitionSet } from '../set.ts';
 import { applyHeavyChange } from './apply.ts';
-import {
-  batchesAsLoop,
-  beginChange,
-  boundsAfter,
-  excludeChanges,
-  finishChange,
-  needsCheck,
-  transactionChangeOf,
-  type PeriodWork,
-} from './changes.ts';
+import { batchesAsLoop, beginChange, excludeChanges, finishChange, needsCheck } from './batch-changes.ts';
+import { boundsAfter, type PeriodWork } from './period-work.ts';
+import { transactionChangeOf } from './transaction-changes.ts';
 import { estimate } from './estimate.ts';
 import { jobNameOf, jobSpec, resumedPeriod, runBatches, type DrainJob } from './job.ts';
 import { planPeriods, type DrainPeriod } from './periods.ts';

@@ -3,7 +3,7 @@ import type { Db } from '../../pg/connection.ts';
 import { isServerError, sqlStateOf } from '../../pg/sqlstate.ts';
 import { listCollisions } from '../../sql/collisions.ts';
 import { displayName, visible } from '../../sql/quote.ts';
-import { moveOf, type PeriodWork } from './changes.ts';
+import { moveOf, type PeriodWork } from './period-work.ts';
 
 /** So many keys are shown; who has more of them has another problem than one row. */
 const shownKeys = 10;
