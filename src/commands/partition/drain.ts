@@ -31,7 +31,7 @@ export const command = defineCommand<Options>({
     },
     {
       command: 'dbops partition drain public.audit_logs --from audit_logs_default --mode transaction --yes',
-      about: 'each period at once: no row is ever absent',
+      about: 'each period at once: no READ COMMITTED query misses a row',
     },
     {
       command: 'dbops partition drain public.orders --from orders_legacy --mode batches --yes',
@@ -46,7 +46,7 @@ export const command = defineCommand<Options>({
     cmd.requiredOption('--from <partition>', 'the default partition, or one that spans several periods');
     cmd.requiredOption(
       '--mode <mode>',
-      'transaction: rows are never absent, others wait; batches: others go on, rows of one period are out of the table meanwhile',
+      'transaction: no READ COMMITTED query misses a row, others wait; batches: others go on, rows of one period are out of the table meanwhile',
     );
     cmd.option('--limit <duration>', 'how long one period may keep others out; default 5s');
     cmd.option(
