@@ -1,4 +1,4 @@
-import type { ParentRow, ForeignKeyRow } from '../sql/parents.ts';
+import type { ParentRow, ForeignKeyRow, PolicyPart } from '../sql/parents.ts';
 import { ident, literal, relation, type RelationName } from '../sql/quote.ts';
 import type { LockNeed } from '../sql/locks.ts';
 import { quietStep, type Step } from '../plan/step.ts';
@@ -148,16 +148,21 @@ function requalify(expression: string, from: string, to: string): string {
   });
 }
 
+/** Policies whose expressions call their table by another name. */
+export function requalifyPolicies(policies: PolicyPart[], from: string, to: string): PolicyPart[] {
+  const moved = (expression: string | null) => (expression === null ? null : requalify(expression, from, to));
+  return policies.map((policy) => ({ ...policy, using: moved(policy.using), check: moved(policy.check) }));
+}
+
 function unquoted(identifier: string): string {
   return identifier.startsWith('"') ? identifier.slice(1, -1).replaceAll('""', '"') : identifier;
 }
 
 function rowSecuritySteps(parent: ParentRow, target: RelationName): Step[] {
   const table = relation(target);
-  const steps = parent.policies.map((policy) => {
-    const moved = (expression: string) => requalify(expression, parent.name, target.name);
-    const using = policy.using === null ? '' : ` using (${moved(policy.using)})`;
-    const check = policy.check === null ? '' : ` with check (${moved(policy.check)})`;
+  const steps = requalifyPolicies(parent.policies, parent.name, target.name).map((policy) => {
+    const using = policy.using === null ? '' : ` using (${policy.using})`;
+    const check = policy.check === null ? '' : ` with check (${policy.check})`;
     return quietStep(
       `create policy ${ident(policy.name)} on ${table} as ${policy.isPermissive ? 'permissive' : 'restrictive'} ` +
         `for ${policy.command} to ${policy.roles.map(roleName).join(', ')}${using}${check}`,

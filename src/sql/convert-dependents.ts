@@ -6,6 +6,7 @@ export interface DependentViewRow {
   name: string;
   definition: string;
   options: string[];
+  owner: string;
   isOwner: boolean;
   /** It groups by the primary key alone, so it depends on that constraint. */
   usesPrimaryKey: boolean;
@@ -46,6 +47,7 @@ export async function listDependentViews(db: Db, oid: number): Promise<Dependent
       select n.nspname as schema, v.relname as name,
              pg_catalog.rtrim(pg_catalog.pg_get_viewdef(v.oid), '; ') as definition,
              coalesce(v.reloptions, '{}') as options,
+             pg_catalog.pg_get_userbyid(v.relowner) as owner,
              pg_catalog.pg_has_role(v.relowner, 'usage') as "isOwner",
              pg_catalog.bool_or(f.refclassid = 'pg_catalog.pg_constraint'::pg_catalog.regclass) as "usesPrimaryKey"
         from found as f

@@ -69,6 +69,9 @@ export interface ColumnSequence {
   cycle: boolean;
   /** Grants to others than the owner: "select on sequence to role" parts. */
   grants: { grantee: string; privilege: string; isGrantable: boolean }[];
+  /** Roles to which default privileges would grant something on another sequence of the table's owner. */
+  defaultGrantees: string[];
+  comment: string | null;
 }
 
 export interface ConvertColumnRow {
@@ -98,6 +101,16 @@ export async function listConvertColumns(db: Db, oid: number): Promise<ConvertCo
                        'schema', n.nspname, 'name', c.relname, 'type', pg_catalog.format_type(s.seqtypid, null),
                        'start', s.seqstart::text, 'increment', s.seqincrement::text, 'min', s.seqmin::text,
                        'max', s.seqmax::text, 'cache', s.seqcache::text, 'cycle', s.seqcycle,
+                       'comment', pg_catalog.obj_description(c.oid, 'pg_class'),
+                       'defaultGrantees', (
+                         select coalesce(pg_catalog.json_agg(distinct case when x.grantee = 0 then 'public'
+                                           else pg_catalog.pg_get_userbyid(x.grantee)::text end), '[]')
+                           from pg_catalog.pg_class as o
+                           join pg_catalog.pg_default_acl as e
+                             on e.defaclobjtype = 'S' and e.defaclrole = o.relowner
+                            and e.defaclnamespace in (0, o.relnamespace)
+                          cross join lateral pg_catalog.aclexplode(e.defaclacl) as x
+                          where o.oid = a.attrelid and x.grantee <> o.relowner),
                        'grants', (select coalesce(pg_catalog.json_agg(pg_catalog.json_build_object(
                                            'grantee', case when x.grantee = 0 then 'public'
                                                            else pg_catalog.pg_get_userbyid(x.grantee)::text end,

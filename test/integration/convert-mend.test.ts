@@ -1,6 +1,12 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { byMonth, convert, createEvents, one } from '../support/convert.ts';
-import { createDatabase, openSession, serverVersion, type TestDatabase } from '../support/database.ts';
+import {
+  createDatabase,
+  openSession,
+  serverVersion,
+  waitUntil,
+  type TestDatabase,
+} from '../support/database.ts';
 import { folderWith } from '../support/ensure.ts';
 
 let db: TestDatabase;
@@ -157,6 +163,111 @@ describe('a convert', () => {
       expect(check.code).toBe(6);
     } finally {
       await db.query(`drop subscription ${name}`);
+    }
+  });
+
+  it('carries a policy whose subquery names its own table', async () => {
+    await createEvents(db, 'public.guarded', 20);
+    await db.query('create table public.grants (tenant int)');
+    await db.query(
+      'create policy by_grant on public.guarded using (exists (select from public.grants as g where g.tenant = guarded.tenant))',
+    );
+    const done = await convert(db, ['guarded', ...byMonth]);
+    expect(done.stderr).not.toContain('dbops:');
+    expect(done.code).toBe(0);
+    expect(await one(db, `select count(*)::int from pg_policy where polname = 'by_grant'`)).toBeGreaterThan(
+      2,
+    );
+  });
+
+  it('does not bound a table by a cutover that has come meanwhile', async () => {
+    await createEvents(db, 'public.counted', 20);
+    const byId = await convert(db, ['counted', '--key', 'id', '--interval', '100', '--dry-run']);
+    await db.query(`select setval('public.counted_id_seq', 5000)`);
+    await expect(runScript(byId.stdout)).rejects.toThrow('has come before the table was bounded by it');
+    await createEvents(db, 'public.late_dated', 20);
+    const args = ['late_dated', ...byMonth];
+    const past = { env: { DBOPS_TEST_NOW: '2020-01-03T00:00:00Z' } };
+    await db.query('truncate public.late_dated');
+    const late = await convert(db, args, past);
+    expect(late.stderr).toContain('later --cutover');
+    expect(late.code).not.toBe(0);
+    expect(await one(db, `select count(*)::int from pg_constraint where conname = 'dbops_cutover'`)).toBe(0);
+  });
+
+  it('locks the views before the table, so that traffic through them waits and fails neither', async () => {
+    await createEvents(db, 'public.seen', 20);
+    await db.query('create view public.seeing as select id, tenant from public.seen');
+    const script = statementsOf((await convert(db, ['seen', ...byMonth, '--dry-run'])).stdout);
+    const at = script.findIndex((text) => text.includes('in access exclusive mode'));
+    expect(at).toBeGreaterThan(0);
+    const swap = await openSession(db.url);
+    const reader = await openSession(db.url);
+    for (const text of script.slice(0, at + 1)) await swap.query(text);
+    const reading = reader.query<{ rows: number }>('select count(*)::int as rows from public.seeing');
+    await waitUntil(
+      async () =>
+        (await one<number>(db, `select count(*)::int from pg_locks where pid = $1 and not granted`, [
+          reader.pid,
+        ])) > 0,
+      { what: 'the reader waits' },
+    );
+    for (const text of script.slice(at + 1)) await swap.query(text);
+    expect(await reading).toEqual([{ rows: 20 }]);
+    await swap.end();
+    await reader.end();
+  });
+
+  it('leaves a whole-row view behind when told to', async () => {
+    await createEvents(db, 'public.whole', 20);
+    await db.query('create view public.whole_rows as select w from public.whole as w');
+    const done = await convert(db, ['whole', ...byMonth, '--leave-behind', 'public.whole_rows']);
+    expect(done.stderr).not.toContain('dbops:');
+    expect(done.code).toBe(0);
+    expect(await one(db, 'select count(*)::int from public.whole_rows')).toBe(20);
+    expect(await one(db, `select pg_get_viewdef('public.whole_rows'::regclass)`)).toContain('whole_legacy');
+  });
+
+  it('notices that it was begun with another interval, time zone or legacy name', async () => {
+    await createEvents(db, 'public.begun', 20);
+    const cwd = folderWith({ locking: { deadline: '1s' } });
+    await db.query('create table public.begun_dim (id int primary key)');
+    await db.query('insert into public.begun_dim select generate_series(1, 9)');
+    await db.query('alter table public.begun add foreign key (tenant) references public.begun_dim (id)');
+    const holder = await openSession(db.url);
+    await holder.begin();
+    await holder.query('select count(*) from public.begun_dim');
+    const cutover = '2090-02-01';
+    expect(
+      (await convert(db, ['begun', ...byMonth, '--cutover', cutover, '--premake', '0'], { cwd })).code,
+    ).toBe(5);
+    await holder.end();
+    const byYear = await convert(db, ['begun', '--key', 'created_at', '--interval', 'year', '--check']);
+    expect(byYear.stdout).toContain('was begun, where no period of this --interval');
+    const inSeoul = await convert(db, ['begun', ...byMonth, '--timezone', 'Asia/Seoul', '--check']);
+    expect(inSeoul.stdout).toContain('was begun, where no period of this --interval');
+    const renamed = await convert(db, ['begun', ...byMonth, '--legacy-name', 'elsewhere', '--check']);
+    expect(renamed.stdout).toContain('begun with another --legacy-name');
+    expect((await convert(db, ['begun', ...byMonth])).code).toBe(0);
+  });
+
+  it('gives the sequence of an identity its comment, and no default privileges', async () => {
+    await db.query(
+      `do $$ begin create role convert_default; exception when duplicate_object then null; end $$`,
+    );
+    await createEvents(db, 'public.numbered', 20);
+    await db.query(`comment on sequence public.numbered_id_seq is 'numbers'`);
+    await db.query('alter default privileges grant usage on sequences to convert_default');
+    const state = `select relacl::text, obj_description(oid, 'pg_class') as comment from pg_class where oid = 'public.numbered_id_seq'::regclass`;
+    const allows = `select has_sequence_privilege('convert_default', 'public.numbered_id_seq', 'usage')`;
+    try {
+      for (const args of [byMonth, ['--undo']]) {
+        expect((await convert(db, ['numbered', ...args])).code).toBe(0);
+        expect((await db.query(state))[0]).toMatchObject({ comment: 'numbers' });
+        expect(await one(db, allows)).toBe(false);
+      }
+    } finally {
+      await db.query('alter default privileges revoke usage on sequences from convert_default');
     }
   });
 });

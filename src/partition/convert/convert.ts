@@ -16,7 +16,7 @@ import { convertedPrefix, parseConverted } from './marker.ts';
 import { listObstacles } from './obstacles.ts';
 import { prepareChanges } from './prepare.ts';
 import { swapChange } from './swap.ts';
-import { resolveTarget, type ConvertTarget, type PlanOptions } from './target.ts';
+import { resolveTarget, tableFingerprint, type ConvertTarget, type PlanOptions } from './target.ts';
 import { keyNotes } from './undo-restore.ts';
 import { undoChanges, undoObstacles, type UndoTarget } from './undo.ts';
 import { describeLocks, describeNotes, type LockLine } from './describe.ts';
@@ -48,10 +48,14 @@ export async function planConvert(
   options: PlanOptions = { readsRows: true },
 ): Promise<ConvertPlan> {
   const { db } = context;
+  const found = await getConvertTable(db, wish.table);
+  if (found.kind === 'p') return await alreadyPartitioned(context, found);
+  const fingerprint = await tableFingerprint(db, wish, found);
   const table = await getConvertTable(db, wish.table);
-  if (table.kind === 'p') return await alreadyPartitioned(context, table);
-  const facts = await inspectTable(db, table);
-  const { target, obstacles } = await resolveTarget(context, wish, facts, options);
+  const inspected = await inspectTable(db, { ...table, oid: found.oid });
+  const views = inspected.views.filter((view) => !wish.leaveBehind.includes(relation(view)));
+  const facts = { ...inspected, views };
+  const { target, obstacles } = await resolveTarget(context, wish, facts, { ...options, fingerprint });
   const all = [...listObstacles(facts, wish, db.server.user, target?.newIndex), ...obstacles];
   const changes =
     target === undefined || all.length > 0 ? [] : [...prepareChanges(target), swapChange(target)];

@@ -28,15 +28,28 @@ export function addIdentitySql(
   );
 }
 
-/** Grants on a sequence, one statement each. */
+/** Grants and comment of a sequence on another one, which default privileges may have given grants of its own. */
 export function sequenceGrantSteps(sequence: ColumnSequence, name: RelationName): Step[] {
-  return sequence.grants.map((grant) =>
-    quietStep(
-      `grant ${grant.privilege.toLowerCase()} on sequence ${relation(name)} to ` +
-        `${grant.grantee === 'public' ? 'public' : ident(grant.grantee)}${grant.isGrantable ? ' with grant option' : ''}`,
-      "the old sequence's grants",
+  const target = relation(name);
+  const role = (grantee: string) => (grantee === 'public' ? 'public' : ident(grantee));
+  const steps = [
+    ...sequence.defaultGrantees.map((grantee) =>
+      quietStep(
+        `revoke all on sequence ${target} from ${role(grantee)}`,
+        "default privileges are not the old sequence's",
+      ),
     ),
-  );
+    ...sequence.grants.map((grant) =>
+      quietStep(
+        `grant ${grant.privilege.toLowerCase()} on sequence ${target} to ` +
+          `${role(grant.grantee)}${grant.isGrantable ? ' with grant option' : ''}`,
+        "the old sequence's grants",
+      ),
+    ),
+  ];
+  if (sequence.comment !== null)
+    steps.push(quietStep(`comment on sequence ${target} is ${literal(sequence.comment)}`, 'as it was'));
+  return steps;
 }
 
 /**

@@ -1,4 +1,4 @@
-import { prelockStep, quietStep, transactionChange, type Change } from '../../plan/step.ts';
+import { prelockStep, quietStep, transactionChange, type Change, type Step } from '../../plan/step.ts';
 import { ident, literal, relation } from '../../sql/quote.ts';
 import { instantOf, showPoint } from './cutover.ts';
 import { dropCheckChange } from './abandon.ts';
@@ -62,6 +62,7 @@ function checkChanges(target: ConvertTarget): Change[] {
       isIntermediate: true,
       undo: dropCheckChange(target.label, table, target),
       steps: [
+        ...aheadSteps(target),
         prelockStep(table, target.deadlockTimeoutMs),
         {
           sql:
@@ -76,6 +77,30 @@ function checkChanges(target: ConvertTarget): Change[] {
         ),
       ],
     }),
+  ];
+}
+
+/** The index may have been built for hours: a CHECK whose cutover has come would refuse every new row. */
+function aheadSteps(target: ConvertTarget): Step[] {
+  const { codec, zone, cutover, keyColumn } = target;
+  const at = instantOf(cutover, codec, zone);
+  const sequence = keyColumn.sequence === null ? undefined : relation(keyColumn.sequence);
+  const isPast =
+    at !== null
+      ? `pg_catalog.clock_timestamp() + interval '1 minute' >= ${literal(at)}::pg_catalog.timestamptz`
+      : sequence === undefined
+        ? undefined
+        : `pg_catalog.pg_sequence_last_value(${literal(sequence)}::pg_catalog.regclass) >= ${codec.format(cutover)}`;
+  if (isPast === undefined) return [];
+  const message = `the cutover ${showPoint(cutover, codec, zone)} of ${target.label} has come before the table was bounded by it`;
+  return [
+    quietStep(
+      `do ${literal(
+        `begin if ${isPast} then raise exception using message = ${literal(message)}, ` +
+          `hint = 'Run the command again with a later --cutover; no row is refused.'; end if; end`,
+      )}`,
+      'a bound that has come would refuse every new row',
+    ),
   ];
 }
 

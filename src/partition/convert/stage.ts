@@ -2,7 +2,7 @@ import { quietStep, type Step } from '../../plan/step.ts';
 import type { ConvertConstraintRow, ConvertIndexRow } from '../../sql/convert.ts';
 import type { ParentRow } from '../../sql/parents.ts';
 import { ident, literal, relation, type RelationName } from '../../sql/quote.ts';
-import { attachSteps, copySteps, createSteps } from '../child.ts';
+import { attachSteps, copySteps, createSteps, requalifyPolicies } from '../child.ts';
 import { cutoverConstraint } from './marker.ts';
 import { addIdentitySql, sequenceGrantSteps } from './parts.ts';
 import type { ConvertTarget } from './target.ts';
@@ -111,10 +111,12 @@ function stageIdentitySteps(target: ConvertTarget, stage: string): Step[] {
 
 /** The partitions from the cutover on, attached to a parent that nobody sees yet. */
 export function partitionSteps(target: ConvertTarget): Step[] {
+  const { facts } = target;
   const parent: ParentRow = {
-    ...target.facts.parent,
+    ...facts.parent,
     name: target.names.parent,
-    replicaIdentity: target.facts.parent.replicaIdentity === 'i' ? 'd' : target.facts.parent.replicaIdentity,
+    policies: requalifyPolicies(facts.parent.policies, facts.table.name, target.names.parent),
+    replicaIdentity: facts.parent.replicaIdentity === 'i' ? 'd' : facts.parent.replicaIdentity,
     replicaIndexOid: null,
   };
   return target.partitions.flatMap((partition) =>

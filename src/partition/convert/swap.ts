@@ -1,5 +1,6 @@
 import { quietStep, prelockStep, transactionChange, type Change, type Step } from '../../plan/step.ts';
 import type { LockNeed } from '../../sql/locks.ts';
+import type { DependentViewRow } from '../../sql/convert-dependents.ts';
 import { ident, literal, relation } from '../../sql/quote.ts';
 import { showPoint } from './cutover.ts';
 import { convertedComment, cutoverConstraint } from './marker.ts';
@@ -23,7 +24,7 @@ const statementTimeoutMs = 2000;
  * writers go on; the strong locks are taken when all that remains is catalog work of milliseconds.
  */
 export function swapChange(target: ConvertTarget): Change {
-  const { cutover, codec, zone } = target;
+  const { cutover, codec, zone, facts } = target;
   return transactionChange({
     summary: `make ${target.label} the parent and the old table its partition up to ${showPoint(cutover, codec, zone)}`,
     table: target.label,
@@ -37,7 +38,7 @@ export function swapChange(target: ConvertTarget): Change {
       ...renameSteps(target),
       ...stageSteps(target),
       ...partitionSteps(target),
-      ...strongLockSteps(strongLocks(target)),
+      ...strongLockSteps(strongLocks(target), facts.views),
       ...stripSteps(target),
       ...exchangeSteps(target),
       ...attachLegacySteps(target),
@@ -67,17 +68,24 @@ function strongLocks(target: ConvertTarget): LockNeed[] {
   return tables.map((table) => ({ table, mode: 'ACCESS EXCLUSIVE' }));
 }
 
-/** One statement, so that one time limit bounds the waiting for all of them. */
-export function strongLockSteps(locks: LockNeed[]): Step[] {
+/**
+ * One statement, so that one time limit bounds the waiting for all of them. Views before tables, as whoever reads a view
+ * locks them. LOCK TABLE on a view would lock everything that it reads, so the view is given the owner that it has.
+ */
+export function strongLockSteps(locks: LockNeed[], views: DependentViewRow[]): Step[] {
   const tables = locks.map((lock) => `only ${lock.table}`).join(', ');
+  const lockTables = `lock table ${tables} in access exclusive mode`;
+  const lockViews = views.map((view) => `alter view ${relation(view)} owner to ${ident(view.owner)};`);
+  const viewLocks = views.map((view): LockNeed => ({ table: relation(view), mode: 'ACCESS EXCLUSIVE' }));
   return [
     quietStep(
       `set local statement_timeout = '${String(strongLockTimeoutMs)}ms'`,
       'bounds the time that others queue behind us',
     ),
     {
-      sql: `lock table ${tables} in access exclusive mode`,
-      locks,
+      sql:
+        views.length === 0 ? lockTables : `do ${literal(`begin ${lockViews.join(' ')} ${lockTables}; end`)}`,
+      locks: [...viewLocks, ...locks],
       why: 'all strong locks at once; what follows is catalog work of milliseconds',
     },
     quietStep(`set local statement_timeout = '${String(statementTimeoutMs)}ms'`, 'as before'),

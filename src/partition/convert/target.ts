@@ -1,12 +1,18 @@
 import { DbopsError } from '../../errors.ts';
 import { fingerprintSql, readFingerprint } from '../../sql/convert-dependents.ts';
-import type { ConvertColumnRow, ConvertConstraintRow, ConvertIndexRow } from '../../sql/convert.ts';
+import {
+  listConvertIndexes,
+  type ConvertColumnRow,
+  type ConvertConstraintRow,
+  type ConvertIndexRow,
+} from '../../sql/convert.ts';
 import { listIdPositions } from '../../sql/partitions.ts';
 import { displayName, literal, visible, type RelationName } from '../../sql/quote.ts';
 import { listRelationsNamed } from '../../sql/relations.ts';
 import type { NewPartition } from '../child.ts';
+import type { Db } from '../../pg/connection.ts';
 import type { PlanContext } from '../context.ts';
-import { gridOf, type Grid } from '../grid.ts';
+import { gridOf, isOnGrid, type Grid } from '../grid.ts';
 import { codecOf, pointLiteral, uuidv7, type KeyCodec, type Point } from '../key.ts';
 import { nowPoint } from '../load-sets.ts';
 import { defaultNaming, namingProblem, partitionName } from '../naming.ts';
@@ -75,7 +81,7 @@ export async function resolveTarget(
   context: PlanContext,
   wish: ConvertWish,
   facts: TableFacts,
-  options: PlanOptions,
+  options: PlanOptions & { fingerprint: ConvertTarget['fingerprint'] },
 ): Promise<ResolvedTarget> {
   const { db, settings } = context;
   const label = displayName(facts.table);
@@ -98,10 +104,9 @@ export async function resolveTarget(
     schema: facts.table.schema,
     name: wish.legacyName ?? defaultLegacyName(facts.table.name),
   };
-  const newIndex = legacyObjectName(primaryKeyName(facts), facts.table.name, legacy.name);
+  const newIndex = newIndexName(wish, facts.table.name, facts.indexes);
   const existing = facts.indexes.find((item) => item.name === newIndex);
   const primaryKey = planPrimaryKey(facts, wish.key);
-  const expression = fingerprintSql(facts.table.oid, literal(newIndex), literal(cutoverConstraint));
   const target: ConvertTarget = {
     wish,
     facts,
@@ -131,7 +136,7 @@ export async function resolveTarget(
     partitions: planPartitions(wish, facts, { grid, codec, zone, current, cutover: decided.point }),
     begun,
     isChecked: begunRow?.isValidated === true,
-    fingerprint: { expression, value: await readFingerprint(db, expression) },
+    fingerprint: options.fingerprint,
     lockTimeoutMs: settings.lockTimeoutMs,
     deadlockTimeoutMs: db.server.deadlockTimeoutMs,
     versionNum: db.server.versionNum,
@@ -140,10 +145,30 @@ export async function resolveTarget(
     target,
     obstacles: [
       ...decided.obstacles,
+      ...otherIndex(begun, newIndex),
       ...collisions(target, await listRelationsNamed(db, namesNeeded(target))),
       ...(options.readsRows ? await rowsInTheWay(db, target) : []),
     ],
   };
+}
+
+/**
+ * The fingerprint that the swap compares. To be read before the facts: what changes while they are read then fails the
+ * guard instead of being lost.
+ */
+export async function tableFingerprint(
+  db: Db,
+  wish: ConvertWish,
+  table: { oid: number; name: string },
+): Promise<ConvertTarget['fingerprint']> {
+  const newIndex = newIndexName(wish, table.name, await listConvertIndexes(db, table.oid));
+  const expression = fingerprintSql(table.oid, literal(newIndex), literal(cutoverConstraint));
+  return { expression, value: await readFingerprint(db, expression) };
+}
+
+function newIndexName(wish: ConvertWish, table: string, indexes: ConvertIndexRow[]): string {
+  const primary = indexes.find((item) => item.isPrimary)?.name ?? `${table}_pkey`;
+  return legacyObjectName(primary, table, wish.legacyName ?? defaultLegacyName(table));
 }
 
 function codecFor(wish: ConvertWish, column: ConvertColumnRow, label: string): KeyCodec {
@@ -210,6 +235,19 @@ function decideCutover(
     };
   }
   if (begunPoint !== undefined && begun !== undefined) {
+    if (!isOnGrid(grid, begunPoint)) {
+      return {
+        point: begunPoint,
+        obstacles: [
+          {
+            object: `constraint ${cutoverConstraint}`,
+            problem: `a convert with cutover ${visible(begun.cutover)} was begun, where no period of this --interval and --timezone begins`,
+            remedy:
+              'Give the --interval and --timezone that it was begun with, or take it away first with --undo.',
+          },
+        ],
+      };
+    }
     const asked =
       wish.cutover === undefined
         ? undefined
@@ -233,9 +271,16 @@ function decideCutover(
   return { point, obstacles: [] };
 }
 
-function primaryKeyName(facts: TableFacts): string {
-  const name = facts.indexes.find((item) => item.isPrimary)?.name;
-  return name ?? `${facts.table.name}_pkey`;
+/** Another --legacy-name gives the index another name: the one that was built would be left over. */
+function otherIndex(begun: BegunMark | undefined, newIndex: string): Obstacle[] {
+  if (begun === undefined || begun.index === null || begun.index === newIndex) return [];
+  return [
+    {
+      object: `index ${visible(begun.index)}`,
+      problem: 'was built by a convert that was begun with another --legacy-name',
+      remedy: 'Give the --legacy-name that it was begun with, or take it away first with --undo.',
+    },
+  ];
 }
 
 function planPrimaryKey(facts: TableFacts, key: string): PrimaryKeyPlan | undefined {

@@ -91,7 +91,7 @@ export function undoChanges(target: UndoTarget): Change[] {
           (table) => prelockStep(table, target.deadlockTimeoutMs),
         ),
         guardStep(target.fingerprint, label),
-        ...strongLockSteps(strongLocks(target)),
+        ...strongLockSteps(strongLocks(target), target.parent.views),
         ...emptySteps(target),
         ...target.parent.triggers.map((trigger) =>
           quietStep(
