@@ -92,6 +92,13 @@ export default defineConfig(
       },
     },
   },
+  {
+    files: ['bin/**/*.js'],
+    languageOptions: {
+      sourceType: 'commonjs',
+      globals: { require: 'readonly', __dirname: 'readonly', process: 'readonly' },
+    },
+  },
   ...layerRules,
   {
     files: ['src/output/**/*.ts', 'src/process/**/*.ts', 'src/config/environment.ts', 'src/pg/runtime.ts'],

@@ -1,8 +1,10 @@
 // Bundles src/main.ts into dist/: ES modules with code splitting, so that a command loads only what it uses.
 import { build } from 'esbuild';
+import { execFile } from 'node:child_process';
 import { readFile, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const { version } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8'));
@@ -54,6 +56,13 @@ const result = await build({
   banner: { js: "import{createRequire as __cr}from'node:module';const require=__cr(import.meta.url);" },
 });
 await writeFile(join(root, 'dist', 'meta.json'), JSON.stringify(result.metafile));
+for (const answer of ['version', 'help']) {
+  const { stdout } = await promisify(execFile)(process.execPath, [
+    join(root, 'dist', 'main.js'),
+    `--${answer}`,
+  ]);
+  await writeFile(join(root, 'dist', `${answer}.txt`), stdout);
+}
 await writeNotices(Object.keys(result.metafile.inputs));
 
 /**

@@ -1,8 +1,8 @@
 import type { Settings } from '../config/settings.ts';
 import { DbopsError } from '../errors.ts';
 import type { Db } from '../pg/connection.ts';
-import { loadSets } from '../partition/load-sets.ts';
-import { lastFinite, type PartitionSet } from '../partition/set.ts';
+import { loadSets } from '../partition/model/load-sets.ts';
+import { lastFinite, type PartitionSet } from '../partition/model/set.ts';
 import { listPartmanSets } from '../sql/adoption.ts';
 import { grants, listExtensions, type ExtensionRow } from '../sql/doctor.ts';
 import { listForeignKeys, listParents, type ForeignKeyRow, type ParentRow } from '../sql/parents.ts';

@@ -111,7 +111,9 @@ export interface NewRun {
   version: string;
 }
 
-/** Writes a run. No row comes back when the state schema is older than this dbops. Privilege: INSERT. */
+/**
+ * Writes a run, without waiting for the disk: a crash of the server may lose the last moment of history, and a run with
+ * nothing to do must not cost a flush. No row comes back when the state schema is older than this dbops. Privilege: INSERT. */
 export async function insertRun(db: Db, schema: string, run: NewRun): Promise<bigint | undefined> {
   const [row] = await db.query<{ id: bigint }>({
     text: `/* dbops:state.insert-run */
@@ -120,7 +122,9 @@ export async function insertRun(db: Db, schema: string, run: NewRun): Promise<bi
       select $1, $2, $3::jsonb, $4, $5, $6,
              pg_catalog.clock_timestamp() - pg_catalog.make_interval(secs => coalesce($7::float8, 0) / 1000),
              $7, $8, $9, $10
-        from ${ident(schema)}.meta as m where m.version >= ${String(stateVersion)}
+        from ${ident(schema)}.meta as m
+       cross join (select pg_catalog.set_config('synchronous_commit', 'off', true)) as quick
+       where m.version >= ${String(stateVersion)}
       returning id`,
     values: [
       run.command,

@@ -1,8 +1,8 @@
 // Where a period begins is what PostgreSQL says, for many days of many zones.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { gridOf, toInstant, toWall } from '../../src/partition/grid.ts';
-import { codecOf } from '../../src/partition/key.ts';
-import { zoneOf } from '../../src/partition/zone.ts';
+import { gridOf, toInstant, toWall } from '../../src/partition/model/grid.ts';
+import { codecOf } from '../../src/partition/model/key.ts';
+import { zoneOf } from '../../src/partition/model/zone.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { awkwardDays, awkwardZones, calendarIntervals } from '../support/periods.ts';
 

@@ -7,7 +7,7 @@ import {
   parseBound,
   rangeOf,
   type Range,
-} from '../../src/partition/bounds.ts';
+} from '../../src/partition/model/bounds.ts';
 import {
   codecOf,
   formatTime,
@@ -15,7 +15,7 @@ import {
   pointLiteral,
   uuidv7,
   type KeyCodec,
-} from '../../src/partition/key.ts';
+} from '../../src/partition/model/key.ts';
 
 const codecs: [string, KeyCodec, bigint][] = [
   ['date', codecOf('date', 'day', undefined, 't'), 86_400_000_000n],

@@ -12,7 +12,7 @@ import { jsonSchema } from '../../src/config/json-schema.ts';
 import { loadSettings, type Settings } from '../../src/config/settings.ts';
 import { splitTable, writeTable } from '../../src/config/table-name.ts';
 import { DbopsError } from '../../src/errors.ts';
-import { checkEntries } from '../../src/partition/check-entries.ts';
+import { checkEntries } from '../../src/partition/inspect/check-entries.ts';
 
 /** The lines of the error that a file gives; empty when it is valid. */
 function problems(text: string, env: Environment = {}): string[] {

@@ -1,9 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { gridOf, isOnGrid, periodAt, periodsIn, toInstant, toWall } from '../../src/partition/grid.ts';
-import { codecOf, type Point } from '../../src/partition/key.ts';
-import { defaultNaming, inferNaming, maxNameBytes, partitionName } from '../../src/partition/naming.ts';
-import { utc, zoneOf } from '../../src/partition/zone.ts';
+import { gridOf, isOnGrid, periodAt, periodsIn, toInstant, toWall } from '../../src/partition/model/grid.ts';
+import { codecOf, type Point } from '../../src/partition/model/key.ts';
+import { defaultNaming, inferNaming, maxNameBytes, partitionName } from '../../src/partition/model/naming.ts';
+import { utc, zoneOf } from '../../src/partition/model/zone.ts';
 import { awkwardDays, awkwardZones, calendarIntervals } from '../support/periods.ts';
 
 const dayMicros = 86_400_000_000n;

@@ -1,5 +1,5 @@
 import { DbopsError } from '../../errors.ts';
-import { checkEntries } from '../../partition/check-entries.ts';
+import { checkEntries } from '../../partition/inspect/check-entries.ts';
 import { defineCommand, type Result } from '../command.ts';
 
 export const command = defineCommand({

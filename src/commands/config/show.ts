@@ -1,8 +1,8 @@
 import { formatDuration } from '../../config/duration.ts';
 import type { PartitionSettings } from '../../config/settings.ts';
 import { renderTable } from '../../output/table.ts';
-import { describeRetention } from '../../partition/retention.ts';
-import { defaultNaming } from '../../partition/naming.ts';
+import { describeRetention } from '../../partition/model/retention.ts';
+import { defaultNaming } from '../../partition/model/naming.ts';
 import { displayName, visible } from '../../sql/quote.ts';
 import { defineCommand, type Result } from '../command.ts';
 

@@ -1,4 +1,4 @@
-import { applyAttach, planAttach } from '../../partition/attach.ts';
+import { applyAttach, planAttach } from '../../partition/retire/attach.ts';
 import { defineCommand, type Result } from '../command.ts';
 import { addDryRun, addWait, addYes } from '../options.ts';
 

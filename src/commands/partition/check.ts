@@ -1,9 +1,9 @@
 import { Option } from 'commander';
 import { paint } from '../../output/style.ts';
 import { renderTable } from '../../output/table.ts';
-import { severityRank, type Finding } from '../../partition/check.ts';
-import { checkPartitions } from '../../partition/check-all.ts';
-import { selectTables } from '../../partition/select.ts';
+import { severityRank, type Finding } from '../../partition/inspect/check.ts';
+import { checkPartitions } from '../../partition/inspect/check-all.ts';
+import { selectTables } from '../../partition/model/select.ts';
 import { visible } from '../../sql/quote.ts';
 import { defineCommand, type Result } from '../command.ts';
 import { addTables } from '../options.ts';

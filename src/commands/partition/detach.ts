@@ -1,6 +1,6 @@
 import { DbopsError } from '../../errors.ts';
 import { renderTable } from '../../output/table.ts';
-import { applyDetach, planDetach, type DetachPlan } from '../../partition/detach.ts';
+import { applyDetach, planDetach, type DetachPlan } from '../../partition/retire/detach.ts';
 import { combineProblems } from '../../partition/problems.ts';
 import { displayName } from '../../sql/quote.ts';
 import { defineCommand, type Result } from '../command.ts';

@@ -9,7 +9,7 @@ import {
   type DrainMode,
   type PlannedPeriod,
 } from '../../partition/drain/drain.ts';
-import { selectTables } from '../../partition/select.ts';
+import { selectTables } from '../../partition/model/select.ts';
 import { DbopsError } from '../../errors.ts';
 import { defineCommand, type Result } from '../command.ts';
 import { addDryRun, addWait, addYes, countOption, durationOption } from '../options.ts';

@@ -1,7 +1,7 @@
 import { DbopsError } from '../../errors.ts';
 import { humanBytes } from '../../output/human.ts';
 import { renderTable } from '../../output/table.ts';
-import { applyDrop, planDrop, type DropPlan } from '../../partition/drop.ts';
+import { applyDrop, planDrop, type DropPlan } from '../../partition/retire/drop.ts';
 import { displayName, visible } from '../../sql/quote.ts';
 import { defineCommand, type Result } from '../command.ts';
 import { addDryRun, addWait, countOption } from '../options.ts';

@@ -1,7 +1,7 @@
 import { renderTable } from '../../output/table.ts';
-import { ensure, planEnsure, type EnsurePlan } from '../../partition/ensure.ts';
+import { ensure, planEnsure, type EnsurePlan } from '../../partition/create/ensure.ts';
 import { combineProblems } from '../../partition/problems.ts';
-import { selectTables } from '../../partition/select.ts';
+import { selectTables } from '../../partition/model/select.ts';
 import { defineCommand, type Result } from '../command.ts';
 import { addDryRun, addTables, addWait } from '../options.ts';
 

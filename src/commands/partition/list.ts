@@ -6,10 +6,10 @@ import {
   summarizeSets,
   type PartitionLine,
   type SetSummary,
-} from '../../partition/list.ts';
-import { loadSets } from '../../partition/load-sets.ts';
+} from '../../partition/inspect/list.ts';
+import { loadSets } from '../../partition/model/load-sets.ts';
 import { combineProblems } from '../../partition/problems.ts';
-import { selectTables } from '../../partition/select.ts';
+import { selectTables } from '../../partition/model/select.ts';
 import type { LedgerRow } from '../../sql/ledger.ts';
 import { displayName, visible } from '../../sql/quote.ts';
 import { defineCommand, type Result } from '../command.ts';

@@ -1,7 +1,7 @@
 import { renderTable, type Column } from '../../output/table.ts';
-import { planOverview, type OverviewLine } from '../../partition/overview.ts';
-import { describeRunway } from '../../partition/runway.ts';
-import { selectTables } from '../../partition/select.ts';
+import { planOverview, type OverviewLine } from '../../partition/inspect/overview.ts';
+import { describeRunway } from '../../partition/model/runway.ts';
+import { selectTables } from '../../partition/model/select.ts';
 import { visible } from '../../sql/quote.ts';
 import { defineCommand, type Result } from '../command.ts';
 import { addTables } from '../options.ts';

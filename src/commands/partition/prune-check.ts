@@ -5,7 +5,7 @@ import { DbopsError } from '../../errors.ts';
 import { paint } from '../../output/style.ts';
 import { renderTable } from '../../output/table.ts';
 import { checkText, checkTop, type PruneFinding, type PruneReport } from '../../partition/prune/check.ts';
-import { selectTables } from '../../partition/select.ts';
+import { selectTables } from '../../partition/model/select.ts';
 import { visible } from '../../sql/quote.ts';
 import { defineCommand, type Result } from '../command.ts';
 import { countOption } from '../options.ts';

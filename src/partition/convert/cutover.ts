@@ -1,7 +1,7 @@
 import { DbopsError } from '../../errors.ts';
-import { isOnGrid, toInstant, toWall, type Grid } from '../grid.ts';
-import { parseTime, type KeyCodec, type Point } from '../key.ts';
-import { utc, type Zone } from '../zone.ts';
+import { isOnGrid, toInstant, toWall, type Grid } from '../model/grid.ts';
+import { parseTime, type KeyCodec, type Point } from '../model/key.ts';
+import { utc, type Zone } from '../model/zone.ts';
 
 /** From the first step on, rows at or past the cutover are refused: so far ahead it is when none was given. */
 const defaultAheadMicros = 2n * 86_400_000_000n;

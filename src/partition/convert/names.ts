@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { cutBytes, derivedName, maxNameBytes } from '../naming.ts';
+import { cutBytes, derivedName, maxNameBytes } from '../model/naming.ts';
 
 /** The old table's name after the swap, when none was given. */
 export function defaultLegacyName(name: string): string {

@@ -2,7 +2,7 @@ import { quietStep, type Step } from '../../plan/step.ts';
 import type { ConvertConstraintRow, ConvertIndexRow } from '../../sql/convert.ts';
 import type { ParentRow } from '../../sql/parents.ts';
 import { ident, literal, relation, type RelationName } from '../../sql/quote.ts';
-import { attachSteps, copySteps, createSteps, requalifyPolicies } from '../child.ts';
+import { attachSteps, copySteps, createSteps, requalifyPolicies } from '../create/child.ts';
 import { cutoverConstraint } from './marker.ts';
 import { addIdentitySql, sequenceGrantSteps } from './parts.ts';
 import type { ConvertTarget } from './target.ts';

@@ -1,6 +1,6 @@
 import { quietStep, type Step } from '../../plan/step.ts';
 import { ident, literal, relation, visible } from '../../sql/quote.ts';
-import { grantStatements } from '../child.ts';
+import { grantStatements } from '../create/child.ts';
 import type { ConvertedMark } from './marker.ts';
 import { triggerSteps } from './parts.ts';
 import type { UndoTarget } from './undo.ts';

@@ -2,7 +2,7 @@ import { intervalUnits, type IntervalUnit } from '../../config/schema.ts';
 import type { Settings } from '../../config/settings.ts';
 import { DbopsError } from '../../errors.ts';
 import { displayName, type RelationName } from '../../sql/quote.ts';
-import { maxNameBytes } from '../naming.ts';
+import { maxNameBytes } from '../model/naming.ts';
 
 /** What the operator asks for, flags completed from the configuration. */
 export interface ConvertWish {

@@ -3,9 +3,9 @@ import { prelockStep, quietStep, type Change } from '../../plan/step.ts';
 import { batchSql } from '../../sql/drain.ts';
 import { deleteJobSql, insertJobSql } from '../../sql/jobs.ts';
 import { displayName, ident, literal, relation } from '../../sql/quote.ts';
-import { attachSteps, boundCheck, createSteps, drainingMarker } from '../child.ts';
-import { excludeMarker } from '../default-partition.ts';
-import { derivedName } from '../naming.ts';
+import { attachSteps, boundCheck, createSteps, drainingMarker } from '../create/child.ts';
+import { excludeMarker } from '../create/default-partition.ts';
+import { derivedName } from '../model/naming.ts';
 import {
   type PeriodWork,
   boundsAfter,

@@ -2,12 +2,12 @@ import { DbopsError } from '../../errors.ts';
 import type { Db } from '../../pg/connection.ts';
 import { countByPeriod, findKeyExtremes } from '../../sql/drain.ts';
 import { displayName, visible } from '../../sql/quote.ts';
-import { overlaps } from '../bounds.ts';
-import type { NewPartition } from '../child.ts';
-import { floorDivide, periodsIn } from '../grid.ts';
-import type { KeyCodec, Point } from '../key.ts';
-import type { ClosedRange } from '../set.ts';
-import { nameAll } from '../wanted.ts';
+import { overlaps } from '../model/bounds.ts';
+import type { NewPartition } from '../create/child.ts';
+import { floorDivide, periodsIn } from '../model/grid.ts';
+import type { KeyCodec, Point } from '../model/key.ts';
+import type { ClosedRange } from '../model/set.ts';
+import { nameAll } from '../create/wanted.ts';
 import type { DrainSource } from './source.ts';
 
 /** A period that moves into a partition of its own. */

@@ -3,10 +3,10 @@ import type { Db } from '../../pg/connection.ts';
 import { getDrainSource, listLockable, mayDisableTriggers, type DrainSourceRow } from '../../sql/drain.ts';
 import { listForeignKeys, listParents, type ForeignKeyRow, type ParentRow } from '../../sql/parents.ts';
 import { displayName, ident, relation, visible } from '../../sql/quote.ts';
-import { gridOfBranch } from '../diagnose.ts';
-import type { Grid } from '../grid.ts';
-import { isOnGrid } from '../grid.ts';
-import { lastFinite, type Branch, type Partition, type PartitionSet } from '../set.ts';
+import { gridOfBranch } from '../model/diagnose.ts';
+import type { Grid } from '../model/grid.ts';
+import { isOnGrid } from '../model/grid.ts';
+import { lastFinite, type Branch, type Partition, type PartitionSet } from '../model/set.ts';
 
 /** How rows leave a partition that has bounds: periods are taken from an end, so that one range remains. */
 export type Direction = 'from the upper end' | 'from the lower end';

@@ -2,7 +2,7 @@ import { humanCount, humanSeconds } from '../../output/human.ts';
 import { quietStep, type Change, type Step } from '../../plan/step.ts';
 import { checkReferencesSql } from '../../sql/drain.ts';
 import { displayName } from '../../sql/quote.ts';
-import { attachSteps, createSteps } from '../child.ts';
+import { attachSteps, createSteps } from '../create/child.ts';
 import {
   type PeriodWork,
   moveOf,

@@ -3,12 +3,12 @@ import { intervalUnits, type IntervalUnit } from '../../config/schema.ts';
 import type { PartitionSettings } from '../../config/settings.ts';
 import { DbopsError } from '../../errors.ts';
 import type { PartitionedTableRow, PartitionRow } from '../../sql/partitions.ts';
-import { commonZones, gridOfBranch } from '../diagnose.ts';
-import { periodsIn } from '../grid.ts';
-import { buildSet } from '../load-sets.ts';
-import { inferNaming } from '../naming.ts';
-import { finitePartitions, type PartitionSet } from '../set.ts';
-import { zoneOf } from '../zone.ts';
+import { commonZones, gridOfBranch } from '../model/diagnose.ts';
+import { periodsIn } from '../model/grid.ts';
+import { buildSet } from '../model/load-sets.ts';
+import { inferNaming } from '../model/naming.ts';
+import { finitePartitions, type PartitionSet } from '../model/set.ts';
+import { zoneOf } from '../model/zone.ts';
 
 /** The rows of the whole database, read once. */
 export interface CatalogRows {

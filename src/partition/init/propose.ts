@@ -9,8 +9,8 @@ import {
 } from '../../sql/adoption.ts';
 import { listPartitionedTables, listPartitions } from '../../sql/partitions.ts';
 import { displayName, visible } from '../../sql/quote.ts';
-import { currentPoints, groupByParent, nowPoint } from '../load-sets.ts';
-import { finitePartitions, type PartitionSet } from '../set.ts';
+import { currentPoints, groupByParent, nowPoint } from '../model/load-sets.ts';
+import { finitePartitions, type PartitionSet } from '../model/set.ts';
 import { inferSettings, inferTemplate, type CatalogRows } from './infer.ts';
 import { partmanInterval, partmanRetention } from './partman.ts';
 

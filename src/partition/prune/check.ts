@@ -10,9 +10,9 @@ import {
 } from '../../sql/explain.ts';
 import { visible } from '../../sql/quote.ts';
 import type { JobContext } from '../context.ts';
-import { loadSets } from '../load-sets.ts';
+import { loadSets } from '../model/load-sets.ts';
 import { combineProblems } from '../problems.ts';
-import type { PartitionSet } from '../set.ts';
+import type { PartitionSet } from '../model/set.ts';
 import { pruneReason } from './reason.ts';
 import { firstWord, numberParameters, splitStatements } from './split.ts';
 

@@ -1,6 +1,6 @@
 import type { PlanNode } from '../../sql/explain.ts';
 import { visible } from '../../sql/quote.ts';
-import type { KeyKind } from '../key.ts';
+import type { KeyKind } from '../model/key.ts';
 
 /** Why a statement reads every partition, and how to write it. */
 export interface PruneReason {

@@ -1,8 +1,8 @@
-import type { ParentRow, ForeignKeyRow, PolicyPart } from '../sql/parents.ts';
-import { ident, literal, relation, type RelationName } from '../sql/quote.ts';
-import type { LockNeed } from '../sql/locks.ts';
-import { quietStep, type Step } from '../plan/step.ts';
-import { pointLiteral, type KeyCodec, type Point } from './key.ts';
+import type { ParentRow, ForeignKeyRow, PolicyPart } from '../../sql/parents.ts';
+import { ident, literal, relation, type RelationName } from '../../sql/quote.ts';
+import type { LockNeed } from '../../sql/locks.ts';
+import { quietStep, type Step } from '../../plan/step.ts';
+import { pointLiteral, type KeyCodec, type Point } from '../model/key.ts';
 
 /** The CHECK on a partition that spares the attach a scan; dropped in the attach's transaction. */
 export const boundConstraint = 'dbops_bound';

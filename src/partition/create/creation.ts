@@ -1,8 +1,8 @@
-import { DbopsError } from '../errors.ts';
-import { quietStep, transactionChange, type Change } from '../plan/step.ts';
-import { listForeignKeys, listParents, type ForeignKeyRow, type ParentRow } from '../sql/parents.ts';
-import { ident, literal, relation, visible } from '../sql/quote.ts';
-import { hasRows, listRelationsNamed, type RelationRow } from '../sql/relations.ts';
+import { DbopsError } from '../../errors.ts';
+import { quietStep, transactionChange, type Change } from '../../plan/step.ts';
+import { listForeignKeys, listParents, type ForeignKeyRow, type ParentRow } from '../../sql/parents.ts';
+import { ident, literal, relation, visible } from '../../sql/quote.ts';
+import { hasRows, listRelationsNamed, type RelationRow } from '../../sql/relations.ts';
 import {
   attachLocks,
   attachSteps,
@@ -11,10 +11,10 @@ import {
   drainingMarker,
   type NewPartition,
 } from './child.ts';
-import type { JobContext, PlanContext } from './context.ts';
+import type { JobContext, PlanContext } from '../context.ts';
 import { excludingChanges, refuseRowsInDefault } from './default-partition.ts';
-import type { Problem } from './problems.ts';
-import { lastFinite } from './set.ts';
+import type { Problem } from '../problems.ts';
+import { lastFinite } from '../model/set.ts';
 import type { Wanted } from './wanted.ts';
 
 /** A partition that will be made, for people and --json. */

@@ -1,16 +1,16 @@
-import { DbopsError } from '../errors.ts';
-import { withAdvisoryLock } from '../pg/advisory-lock.ts';
-import { applyChanges } from '../plan/apply.ts';
-import type { Change } from '../plan/step.ts';
-import { displayName } from '../sql/quote.ts';
-import { listMarkedConstraints } from '../sql/relations.ts';
-import type { JobContext, PlanContext } from './context.ts';
+import { DbopsError } from '../../errors.ts';
+import { withAdvisoryLock } from '../../pg/advisory-lock.ts';
+import { applyChanges } from '../../plan/apply.ts';
+import type { Change } from '../../plan/step.ts';
+import { displayName } from '../../sql/quote.ts';
+import { listMarkedConstraints } from '../../sql/relations.ts';
+import type { JobContext, PlanContext } from '../context.ts';
 import { planCreation, type CreatedPartition } from './creation.ts';
 import { excludeMarker, leftoverConstraints } from './default-partition.ts';
-import { gridOfBranch } from './diagnose.ts';
-import { currentPoints, loadSets } from './load-sets.ts';
-import { finalizeChanges } from './pending.ts';
-import { combineProblems, positionUnknown, type Problem } from './problems.ts';
+import { gridOfBranch } from '../model/diagnose.ts';
+import { currentPoints, loadSets } from '../model/load-sets.ts';
+import { finalizeChanges } from '../retire/pending.ts';
+import { combineProblems, positionUnknown, type Problem } from '../problems.ts';
 import { wantedPartitions, type Wanted } from './wanted.ts';
 
 export interface EnsureOptions {

@@ -1,11 +1,11 @@
-import { durationMs } from '../config/duration.ts';
-import { quietStep, transactionChange, type Change } from '../plan/step.ts';
-import { ledgerStateSql, listOpenLedger, type LedgerRow } from '../sql/ledger.ts';
-import { displayName, relation } from '../sql/quote.ts';
-import { findStateVersion } from '../sql/state.ts';
-import type { PlanContext } from './context.ts';
+import { durationMs } from '../../config/duration.ts';
+import { quietStep, transactionChange, type Change } from '../../plan/step.ts';
+import { ledgerStateSql, listOpenLedger, type LedgerRow } from '../../sql/ledger.ts';
+import { displayName, relation } from '../../sql/quote.ts';
+import { findStateVersion } from '../../sql/state.ts';
+import type { PlanContext } from '../context.ts';
 import { markSql } from './marker.ts';
-import { setOfParent, type PartitionSet } from './set.ts';
+import { setOfParent, type PartitionSet } from '../model/set.ts';
 
 /**
  * Brings ledger and database together after a run that was killed, or after somebody else's hand: detached but not

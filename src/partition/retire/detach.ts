@@ -1,10 +1,10 @@
-import { durationMs } from '../config/duration.ts';
-import { splitTable } from '../config/settings.ts';
-import { DbopsError } from '../errors.ts';
-import { withAdvisoryLock } from '../pg/advisory-lock.ts';
-import type { Db } from '../pg/connection.ts';
-import { applyChanges, type ApplyOptions } from '../plan/apply.ts';
-import type { Change } from '../plan/step.ts';
+import { durationMs } from '../../config/duration.ts';
+import { splitTable } from '../../config/settings.ts';
+import { DbopsError } from '../../errors.ts';
+import { withAdvisoryLock } from '../../pg/advisory-lock.ts';
+import type { Db } from '../../pg/connection.ts';
+import { applyChanges, type ApplyOptions } from '../../plan/apply.ts';
+import type { Change } from '../../plan/step.ts';
 import {
   hasReferences,
   isDetachPending,
@@ -12,18 +12,18 @@ import {
   listMembers,
   type IncomingKeyRow,
   type MemberRow,
-} from '../sql/detach.ts';
-import { listForeignKeys } from '../sql/parents.ts';
-import { displayName, ident, relation, visible } from '../sql/quote.ts';
-import type { JobContext } from './context.ts';
+} from '../../sql/detach.ts';
+import { listForeignKeys } from '../../sql/parents.ts';
+import { displayName, ident, relation, visible } from '../../sql/quote.ts';
+import type { JobContext } from '../context.ts';
 import { detachChanges, type DetachTarget } from './detach-changes.ts';
-import { gridOfBranch } from './diagnose.ts';
-import type { Point } from './key.ts';
-import { currentPoints, loadSets } from './load-sets.ts';
-import { forEachTable, positionUnknown, type Problem } from './problems.ts';
+import { gridOfBranch } from '../model/diagnose.ts';
+import type { Point } from '../model/key.ts';
+import { currentPoints, loadSets } from '../model/load-sets.ts';
+import { forEachTable, positionUnknown, type Problem } from '../problems.ts';
 import { reconcileChanges } from './reconcile.ts';
-import { duePartitions, policyOf } from './retention.ts';
-import type { PartitionSet } from './set.ts';
+import { duePartitions, policyOf } from '../model/retention.ts';
+import type { PartitionSet } from '../model/set.ts';
 import { stateChanges } from './state-changes.ts';
 
 export interface DetachOptions {

@@ -1,18 +1,18 @@
-import { durationMs } from '../config/duration.ts';
-import { DbopsError } from '../errors.ts';
-import { listOpenLedger } from '../sql/ledger.ts';
-import { listBrokenIndexes, listLeafDifferences } from '../sql/partition-checks.ts';
-import { listPartitionedTables } from '../sql/partitions.ts';
-import { displayName, relation, visible } from '../sql/quote.ts';
-import { hasRows, listMarkedConstraints, listMarkedTables } from '../sql/relations.ts';
-import { findLastSuccess, findStateVersion } from '../sql/state.ts';
+import { durationMs } from '../../config/duration.ts';
+import { DbopsError } from '../../errors.ts';
+import { listOpenLedger } from '../../sql/ledger.ts';
+import { listBrokenIndexes, listLeafDifferences } from '../../sql/partition-checks.ts';
+import { listPartitionedTables } from '../../sql/partitions.ts';
+import { displayName, relation, visible } from '../../sql/quote.ts';
+import { hasRows, listMarkedConstraints, listMarkedTables } from '../../sql/relations.ts';
+import { findLastSuccess, findStateVersion } from '../../sql/state.ts';
 import { checkBounds, checkDetached, checkPending, checkRunway, type Finding } from './check.ts';
-import { creatingMarker } from './child.ts';
-import type { JobContext } from './context.ts';
-import { findBegunConverts } from './convert/begun.ts';
-import { excludeMarker } from './default-partition.ts';
-import { currentPoints, loadSets } from './load-sets.ts';
-import type { PartitionSet } from './set.ts';
+import { creatingMarker } from '../create/child.ts';
+import type { JobContext } from '../context.ts';
+import { findBegunConverts } from '../convert/begun.ts';
+import { excludeMarker } from '../create/default-partition.ts';
+import { currentPoints, loadSets } from '../model/load-sets.ts';
+import type { PartitionSet } from '../model/set.ts';
 
 export interface CheckResult {
   tables: number;

@@ -1,7 +1,7 @@
-import { nearest } from '../config/nearest.ts';
-import { splitTable, type PartitionSettings, type Settings } from '../config/settings.ts';
-import { DbopsError } from '../errors.ts';
-import { displayName } from '../sql/quote.ts';
+import { nearest } from '../../config/nearest.ts';
+import { splitTable, type PartitionSettings, type Settings } from '../../config/settings.ts';
+import { DbopsError } from '../../errors.ts';
+import { displayName } from '../../sql/quote.ts';
 
 /** The configured tables that were named, or all of them. Throws usage for a name that no entry has. */
 export function selectTables(settings: Settings, names: string[]): Settings {

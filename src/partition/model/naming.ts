@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import type { IntervalUnit } from '../config/schema.ts';
+import type { IntervalUnit } from '../../config/schema.ts';
 import { toWall } from './grid.ts';
 import type { KeyCodec, Point } from './key.ts';
 import { utc, type Zone } from './zone.ts';

@@ -1,10 +1,10 @@
-import { DbopsError } from '../errors.ts';
-import { visible } from '../sql/quote.ts';
+import { DbopsError } from '../../errors.ts';
+import { visible } from '../../sql/quote.ts';
 import type { NewPartition } from './child.ts';
-import { isOnGrid, type Grid } from './grid.ts';
-import type { Point } from './key.ts';
-import { defaultNaming, namingProblem, partitionName } from './naming.ts';
-import { retentionCutoff } from './retention.ts';
+import { isOnGrid, type Grid } from '../model/grid.ts';
+import type { Point } from '../model/key.ts';
+import { defaultNaming, namingProblem, partitionName } from '../model/naming.ts';
+import { retentionCutoff } from '../model/retention.ts';
 import {
   finitePartitions,
   isOpenEnded,
@@ -13,7 +13,7 @@ import {
   type ClosedRange,
   type Partition,
   type PartitionSet,
-} from './set.ts';
+} from '../model/set.ts';
 
 /** More than this at once is a mistake in the configuration or the clock, not a wish. */
 const maxNewPartitions = 10_000;

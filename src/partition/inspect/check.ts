@@ -1,12 +1,12 @@
-import { DbopsError } from '../errors.ts';
-import type { LedgerRow } from '../sql/ledger.ts';
-import { displayName, visible } from '../sql/quote.ts';
-import { isOnGrid } from './grid.ts';
-import { gridOfBranch } from './diagnose.ts';
-import type { Point } from './key.ts';
-import { describeRunway, runwayOf } from './runway.ts';
-import type { Branch, PartitionSet } from './set.ts';
-import { wantedPartitions } from './wanted.ts';
+import { DbopsError } from '../../errors.ts';
+import type { LedgerRow } from '../../sql/ledger.ts';
+import { displayName, visible } from '../../sql/quote.ts';
+import { isOnGrid } from '../model/grid.ts';
+import { gridOfBranch } from '../model/diagnose.ts';
+import type { Point } from '../model/key.ts';
+import { describeRunway, runwayOf } from '../model/runway.ts';
+import type { Branch, PartitionSet } from '../model/set.ts';
+import { wantedPartitions } from '../create/wanted.ts';
 
 export type Severity = 'ok' | 'unknown' | 'warn' | 'crit';
 

@@ -1,4 +1,4 @@
-import { DbopsError } from '../errors.ts';
+import { DbopsError } from '../../errors.ts';
 
 /** Converts between instants and wall-clock time; both in milliseconds, wall time as if it were UTC. */
 export interface Zone {

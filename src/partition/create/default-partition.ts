@@ -1,13 +1,13 @@
-import { DbopsError } from '../errors.ts';
-import { prelockStep, quietStep, transactionChange, type Change } from '../plan/step.ts';
-import type { LockNeed } from '../sql/locks.ts';
-import { displayName, ident, literal, relation, visible } from '../sql/quote.ts';
-import { countInRange, type MarkedConstraintRow } from '../sql/relations.ts';
+import { DbopsError } from '../../errors.ts';
+import { prelockStep, quietStep, transactionChange, type Change } from '../../plan/step.ts';
+import type { LockNeed } from '../../sql/locks.ts';
+import { displayName, ident, literal, relation, visible } from '../../sql/quote.ts';
+import { countInRange, type MarkedConstraintRow } from '../../sql/relations.ts';
 import type { NewPartition } from './child.ts';
-import type { JobContext, PlanContext } from './context.ts';
-import { pointLiteral } from './key.ts';
-import { derivedName } from './naming.ts';
-import type { Partition } from './set.ts';
+import type { JobContext, PlanContext } from '../context.ts';
+import { pointLiteral } from '../model/key.ts';
+import { derivedName } from '../model/naming.ts';
+import type { Partition } from '../model/set.ts';
 import type { Wanted } from './wanted.ts';
 
 /** The CHECK on a default partition that spares the attach its scan; it refuses rows of the range until then. */

@@ -1,17 +1,17 @@
-import { splitTable } from '../config/settings.ts';
-import { DbopsError } from '../errors.ts';
-import { withAdvisoryLock } from '../pg/advisory-lock.ts';
-import { applyChanges } from '../plan/apply.ts';
-import { prelockStep, quietStep, transactionChange, type Change, type Step } from '../plan/step.ts';
-import { listMembers, listValidChecks, type MemberRow } from '../sql/detach.ts';
-import { ledgerStateSql } from '../sql/ledger.ts';
-import { listForeignKeys } from '../sql/parents.ts';
-import { listPartitionedTables, listPartitions, type PartitionedTableRow } from '../sql/partitions.ts';
-import { displayName, ident, literal, relation, visible } from '../sql/quote.ts';
-import { findStateVersion } from '../sql/state.ts';
-import { parseBound, type BoundValue } from './bounds.ts';
-import { attachLocks, boundConstraint } from './child.ts';
-import type { JobContext } from './context.ts';
+import { splitTable } from '../../config/settings.ts';
+import { DbopsError } from '../../errors.ts';
+import { withAdvisoryLock } from '../../pg/advisory-lock.ts';
+import { applyChanges } from '../../plan/apply.ts';
+import { prelockStep, quietStep, transactionChange, type Change, type Step } from '../../plan/step.ts';
+import { listMembers, listValidChecks, type MemberRow } from '../../sql/detach.ts';
+import { ledgerStateSql } from '../../sql/ledger.ts';
+import { listForeignKeys } from '../../sql/parents.ts';
+import { listPartitionedTables, listPartitions, type PartitionedTableRow } from '../../sql/partitions.ts';
+import { displayName, ident, literal, relation, visible } from '../../sql/quote.ts';
+import { findStateVersion } from '../../sql/state.ts';
+import { parseBound, type BoundValue } from '../model/bounds.ts';
+import { attachLocks, boundConstraint } from '../create/child.ts';
+import type { JobContext } from '../context.ts';
 import { parseMark } from './marker.ts';
 
 export interface AttachOptions {

@@ -1,14 +1,14 @@
-import { prelockStep, quietStep, transactionChange, type Change } from '../plan/step.ts';
-import type { MemberRow } from '../sql/detach.ts';
-import { deleteLedgerSql, insertLedgerSql, ledgerStateSql } from '../sql/ledger.ts';
-import type { LockNeed } from '../sql/locks.ts';
-import type { ForeignKeyRow } from '../sql/parents.ts';
-import { displayName, relation } from '../sql/quote.ts';
-import { boundConstraint } from './child.ts';
-import type { JobContext } from './context.ts';
+import { prelockStep, quietStep, transactionChange, type Change } from '../../plan/step.ts';
+import type { MemberRow } from '../../sql/detach.ts';
+import { deleteLedgerSql, insertLedgerSql, ledgerStateSql } from '../../sql/ledger.ts';
+import type { LockNeed } from '../../sql/locks.ts';
+import type { ForeignKeyRow } from '../../sql/parents.ts';
+import { displayName, relation } from '../../sql/quote.ts';
+import { boundConstraint } from '../create/child.ts';
+import type { JobContext } from '../context.ts';
 import { markSql } from './marker.ts';
 import { detachDeadlineMs, finalizeChange } from './pending.ts';
-import type { DuePolicy } from './retention.ts';
+import type { DuePolicy } from '../model/retention.ts';
 
 /** A partition that will be detached, and why. */
 export interface DetachTarget {

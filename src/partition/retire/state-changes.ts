@@ -1,6 +1,6 @@
-import type { Db } from '../pg/connection.ts';
-import { quietStep, transactionChange, type Change } from '../plan/step.ts';
-import { findStateVersion, migrationStatements, stateVersion } from '../sql/state.ts';
+import type { Db } from '../../pg/connection.ts';
+import { quietStep, transactionChange, type Change } from '../../plan/step.ts';
+import { findStateVersion, migrationStatements, stateVersion } from '../../sql/state.ts';
 
 /** The change that makes or migrates the state schema, for plans that write to the ledger; none when it is there. */
 export async function stateChanges(db: Db, schema: string): Promise<Change[]> {

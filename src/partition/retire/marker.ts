@@ -1,4 +1,4 @@
-import { literal } from '../sql/quote.ts';
+import { literal } from '../../sql/quote.ts';
 
 /** The comment on a detached table: what may be dropped, from when, and where it belonged. */
 export const detachedMarker = 'dbops:detached';

@@ -1,9 +1,9 @@
-import type { Db } from '../pg/connection.ts';
-import { listOpenLedger, type LedgerRow } from '../sql/ledger.ts';
-import { listPartitionSizes } from '../sql/partitions.ts';
-import { displayName, visible } from '../sql/quote.ts';
-import { findStateVersion } from '../sql/state.ts';
-import { formatEnd, lastUpper, type Branch, type Partition, type PartitionSet } from './set.ts';
+import type { Db } from '../../pg/connection.ts';
+import { listOpenLedger, type LedgerRow } from '../../sql/ledger.ts';
+import { listPartitionSizes } from '../../sql/partitions.ts';
+import { displayName, visible } from '../../sql/quote.ts';
+import { findStateVersion } from '../../sql/state.ts';
+import { formatEnd, lastUpper, type Branch, type Partition, type PartitionSet } from '../model/set.ts';
 
 /** A set on one line. */
 export interface SetSummary {

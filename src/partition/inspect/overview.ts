@@ -1,16 +1,16 @@
-import { DbopsError } from '../errors.ts';
-import { listOpenLedger } from '../sql/ledger.ts';
-import { relation } from '../sql/quote.ts';
-import { findStateVersion } from '../sql/state.ts';
-import type { JobContext } from './context.ts';
-import { gridOfBranch } from './diagnose.ts';
-import type { Point } from './key.ts';
-import { currentPoints, loadSets } from './load-sets.ts';
-import { parseMark } from './marker.ts';
-import { describeRetention, duePartitions, policyOf } from './retention.ts';
-import { runwayOf, type Runway } from './runway.ts';
-import type { PartitionSet } from './set.ts';
-import { wantedPartitions } from './wanted.ts';
+import { DbopsError } from '../../errors.ts';
+import { listOpenLedger } from '../../sql/ledger.ts';
+import { relation } from '../../sql/quote.ts';
+import { findStateVersion } from '../../sql/state.ts';
+import type { JobContext } from '../context.ts';
+import { gridOfBranch } from '../model/diagnose.ts';
+import type { Point } from '../model/key.ts';
+import { currentPoints, loadSets } from '../model/load-sets.ts';
+import { parseMark } from '../retire/marker.ts';
+import { describeRetention, duePartitions, policyOf } from '../model/retention.ts';
+import { runwayOf, type Runway } from '../model/runway.ts';
+import type { PartitionSet } from '../model/set.ts';
+import { wantedPartitions } from '../create/wanted.ts';
 
 /** What will happen to one table tonight. */
 export interface OverviewLine {

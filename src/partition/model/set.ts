@@ -1,5 +1,5 @@
-import type { PartitionSettings } from '../config/settings.ts';
-import { relation } from '../sql/quote.ts';
+import type { PartitionSettings } from '../../config/settings.ts';
+import { relation } from '../../sql/quote.ts';
 import type { Bound, Range } from './bounds.ts';
 import type { KeyCodec, Point } from './key.ts';
 import type { Zone } from './zone.ts';

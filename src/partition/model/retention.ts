@@ -1,4 +1,4 @@
-import { formatDuration, type Duration } from '../config/duration.ts';
+import { formatDuration, type Duration } from '../../config/duration.ts';
 import { addMonths, toInstant, toWall } from './grid.ts';
 import type { Point } from './key.ts';
 import { finitePartitions, type Branch, type FinitePartition, type PartitionSet } from './set.ts';

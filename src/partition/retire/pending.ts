@@ -1,6 +1,6 @@
-import type { Change } from '../plan/step.ts';
-import { displayName, relation, type RelationName } from '../sql/quote.ts';
-import type { Branch } from './set.ts';
+import type { Change } from '../../plan/step.ts';
+import { displayName, relation, type RelationName } from '../../sql/quote.ts';
+import type { Branch } from '../model/set.ts';
 
 /** How long a FINALIZE or a concurrent detach may run before it is given up, in milliseconds. */
 export const detachDeadlineMs = 60_000;

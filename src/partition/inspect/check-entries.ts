@@ -1,7 +1,7 @@
-import { durationMs } from '../config/duration.ts';
-import type { PartitionSettings, Settings } from '../config/settings.ts';
-import { displayName, visible } from '../sql/quote.ts';
-import { defaultNaming, namingProblem } from './naming.ts';
+import { durationMs } from '../../config/duration.ts';
+import type { PartitionSettings, Settings } from '../../config/settings.ts';
+import { displayName, visible } from '../../sql/quote.ts';
+import { defaultNaming, namingProblem } from '../model/naming.ts';
 
 /** What is wrong with the configured tables as far as it can be told without a database. */
 export interface EntryFindings {

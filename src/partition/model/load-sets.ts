@@ -1,7 +1,7 @@
-import type { PartitionSettings } from '../config/settings.ts';
-import { nearest } from '../config/nearest.ts';
-import { DbopsError } from '../errors.ts';
-import type { Db } from '../pg/connection.ts';
+import type { PartitionSettings } from '../../config/settings.ts';
+import { nearest } from '../../config/nearest.ts';
+import { DbopsError } from '../../errors.ts';
+import type { Db } from '../../pg/connection.ts';
 import {
   listConfiguredTables,
   listIdPositions,
@@ -9,8 +9,8 @@ import {
   listPartitions,
   type PartitionedTableRow,
   type PartitionRow,
-} from '../sql/partitions.ts';
-import { displayName, relation } from '../sql/quote.ts';
+} from '../../sql/partitions.ts';
+import { displayName, relation } from '../../sql/quote.ts';
 import { compareRanges, parseBound, rangeOf, type Range } from './bounds.ts';
 import { codecOf, hasVersionBits, uuidv7, type KeyCodec, type Point } from './key.ts';
 import type { Branch, Partition, PartitionSet } from './set.ts';

@@ -1,5 +1,5 @@
-import { DbopsError } from '../errors.ts';
-import { literal } from '../sql/quote.ts';
+import { DbopsError } from '../../errors.ts';
+import { literal } from '../../sql/quote.ts';
 
 /** What a partition key counts. */
 export type KeyKind =

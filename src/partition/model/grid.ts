@@ -1,4 +1,4 @@
-import type { IntervalUnit } from '../config/schema.ts';
+import type { IntervalUnit } from '../../config/schema.ts';
 import type { Range } from './bounds.ts';
 import type { KeyCodec, Point } from './key.ts';
 import { utc, type Zone } from './zone.ts';

@@ -1,5 +1,5 @@
-import { DbopsError } from '../errors.ts';
-import { visible } from '../sql/quote.ts';
+import { DbopsError } from '../../errors.ts';
+import { visible } from '../../sql/quote.ts';
 import { overlaps } from './bounds.ts';
 import { gridOf, isOnGrid, periodsIn, toWall, type Grid } from './grid.ts';
 import type { KeyCodec, Point } from './key.ts';
