@@ -1,6 +1,6 @@
 # dbops with the client tools it works with, for Kubernetes CronJobs:
 #   docker build -t dbops .
-#   docker run --rm -e DATABASE_URL -v "$PWD/dbops.yaml:/work/dbops.yaml:ro" dbops partition ensure
+#   docker run --rm -e DATABASE_URL -v "$PWD/dbops.yaml:/config/dbops.yaml:ro" dbops partition ensure
 
 FROM node:22-bookworm-slim AS package
 WORKDIR /build
@@ -17,7 +17,7 @@ RUN --mount=type=bind,from=package,source=/package,target=/package \
     npm install --global --offline /package/dbops-*.tgz
 # By number, so that Kubernetes can see that it is not root (runAsNonRoot). It is `node` in the base image.
 USER 1000:1000
-WORKDIR /work
+WORKDIR /config
 # Logs are read by machines here.
 ENV NODE_ENV=production DBOPS_LOG_FORMAT=json
 ENTRYPOINT ["dbops"]
