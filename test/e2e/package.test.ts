@@ -52,7 +52,7 @@ describe('the tarball', () => {
       ]),
     );
     const allowed =
-      /^(bin\/|dist\/[^/]+\.js$|dist\/THIRD-PARTY-NOTICES\.txt$|docs\/|[A-Z]+(\.md)?$|package\.json$)/;
+      /^(bin\/|dist\/[^/]+\.js$|dist\/[^/]+\.txt$|docs\/|[A-Z]+(\.md)?$|package\.json$)/;
     expect(paths.filter((file) => !allowed.test(file))).toEqual([]);
   });
 
