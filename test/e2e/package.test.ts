@@ -51,8 +51,7 @@ describe('the tarball', () => {
         'package.json',
       ]),
     );
-    const allowed =
-      /^(bin\/|dist\/[^/]+\.js$|dist\/[^/]+\.txt$|docs\/|[A-Z]+(\.md)?$|package\.json$)/;
+    const allowed = /^(bin\/|dist\/[^/]+\.js$|dist\/[^/]+\.txt$|docs\/|[A-Z]+(\.md)?$|package\.json$)/;
     expect(paths.filter((file) => !allowed.test(file))).toEqual([]);
   });
 
