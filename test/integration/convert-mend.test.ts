@@ -66,6 +66,25 @@ describe('an undo', () => {
     expect(await one(db, 'select count(*)::int from public.leaf')).toBe(1);
   });
 
+  it('leaves no index behind when ids came twice meanwhile, and changes nothing', async () => {
+    await createEvents(db, 'public.twice', 20);
+    expect((await convert(db, ['twice', ...byMonth])).code).toBe(0);
+    await db.query(
+      `insert into public.twice (id, created_at) overriding system value
+       select id, created_at + interval '1 second' from public.twice order by id limit 1`,
+    );
+    const indexes = () =>
+      one(db, `select count(*)::int from pg_index where indrelid = 'public.twice_legacy'::regclass`);
+    const before = await indexes();
+    const result = await convert(db, ['twice', '--undo', '--yes']);
+    expect(result.code).toBe(4);
+    expect(result.stderr).toContain('duplicated');
+    expect(await indexes()).toBe(before);
+    expect(await one(db, `select relkind::text from pg_class where oid = 'public.twice'::regclass`)).toBe(
+      'p',
+    );
+  });
+
   it('is refused to a role from which policies hide rows', async () => {
     await createEvents(db, 'public.hidden', 20);
     for (const text of [

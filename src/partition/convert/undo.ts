@@ -131,19 +131,35 @@ function primaryIndexChanges(target: UndoTarget): Change[] {
   const name = names(target).primaryKey;
   const include =
     primaryKey.included.length === 0 ? '' : ` include (${primaryKey.included.map(ident).join(', ')})`;
+  const shared: Pick<Change, 'table' | 'kind' | 'lockTimeoutMs'> = {
+    table: target.label,
+    kind: 'single',
+    lockTimeoutMs: null,
+  };
+  // An index that a failed build leaves invalid is still written to, and may go on refusing duplicates.
+  const remove: Change = {
+    ...shared,
+    summary: `remove what an interrupted build left on ${visible(target.legacy.table.name)}`,
+    statementTimeoutMs: 60_000,
+    event: 'convert_index_removed',
+    isIntermediate: true,
+    steps: [
+      quietStep(
+        `drop index concurrently if exists ${relation(inSchema(target, name))}`,
+        'an interrupted build leaves an invalid index of this name',
+      ),
+    ],
+  };
   return [
+    { ...remove, undo: remove },
     {
+      ...shared,
       summary: `build the index of the old primary key on ${visible(target.legacy.table.name)}`,
-      table: target.label,
-      kind: 'single',
-      lockTimeoutMs: null,
       statementTimeoutMs: null,
       event: 'convert_index_built',
+      isIntermediate: true,
+      undo: remove,
       steps: [
-        quietStep(
-          `drop index concurrently if exists ${relation(inSchema(target, name))}`,
-          'an interrupted build leaves an invalid index of this name',
-        ),
         {
           sql: `create unique index concurrently ${ident(name)} on ${legacy} (${primaryKey.columns.map(ident).join(', ')})${include}`,
           locks: [{ table: legacy, mode: 'SHARE UPDATE EXCLUSIVE' }],
