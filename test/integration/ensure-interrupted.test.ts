@@ -78,7 +78,7 @@ describe('two runs at once', () => {
   it('the waiting one can be interrupted', async () => {
     const entry = await table(db, 'patient');
     const holder = await openSession(db.url);
-    await holder.query('select pg_advisory_lock(1684828016, 1)');
+    await holder.query('select pg_advisory_lock(1684172656, 1)');
     const waiting = spawnDbops(['partition', 'ensure', '--wait', '60s', '-v'], invocation(db.url, [entry]));
     await waiting.waitFor(/dbops:locks\.try/);
     waiting.kill('SIGINT');
