@@ -6,7 +6,6 @@ import type { Db } from '../pg/connection.ts';
 import type { Applied } from '../plan/apply.ts';
 import type { Change } from '../plan/step.ts';
 import type { JobContext } from '../partition/context.ts';
-import type { History } from '../state/history.ts';
 
 /** Flags that every command takes. */
 export interface GlobalOptions {
@@ -45,7 +44,6 @@ export interface CommandContext<Options> {
   cwd: string;
   log: Log;
   signal: AbortSignal;
-  history: History;
   applied: Applied;
   /** Opens the session on first call; the runner closes it. */
   connect: () => Promise<Db>;

@@ -55,7 +55,6 @@ export async function runCommand(invocation: Invocation): Promise<number> {
     cwd: process.cwd(),
     log,
     signal,
-    history,
     applied,
     connect: () => session.open(),
     now: (db) => clock(db, env['DBOPS_TEST_NOW'], log),

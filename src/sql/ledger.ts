@@ -1,5 +1,6 @@
 import type { Db } from '../pg/connection.ts';
 import { ident, literal, relation, type RelationName } from './quote.ts';
+import { findStateVersion } from './state.ts';
 
 export type LedgerState = 'detaching' | 'detached' | 'attached again' | 'dropped';
 
@@ -26,8 +27,12 @@ export interface LedgerRow {
   sizeBytes: number | null;
 }
 
-/** Ledger rows that are not yet closed, oldest first. Privilege: SELECT on the ledger. Locks: ACCESS SHARE on it. */
+/**
+ * Ledger rows that are not yet closed, oldest first; none where there is no state schema yet. Privilege: SELECT on the
+ * ledger. Locks: ACCESS SHARE on it.
+ */
 export async function listOpenLedger(db: Db, schema: string): Promise<LedgerRow[]> {
+  if ((await findStateVersion(db, schema)) === 0) return [];
   return await db.query<LedgerRow>({
     text: `/* dbops:ledger.open */
       select l.parent, coalesce(n.nspname, l.partition_schema) as schema, coalesce(c.relname, l.partition_name) as name,

@@ -7,7 +7,7 @@ import { displayName, ident } from '../../sql/quote.ts';
 import { listRelationsNamed } from '../../sql/relations.ts';
 import { countHiddenSessions } from '../../sql/snapshots.ts';
 import type { Range } from '../model/bounds.ts';
-import type { JobContext } from '../context.ts';
+import type { JobContext, PlanContext } from '../context.ts';
 import type { Point } from '../model/key.ts';
 import { currentPoints, loadSets } from '../model/load-sets.ts';
 import type { PartitionSet } from '../model/set.ts';
@@ -61,10 +61,7 @@ export const defaultLimitMs = 5000;
  * Plans a drain: which periods, what fires, how long others wait. Reads the source's keys once. Throws refused with the
  * reason, before anything was changed. Locks: ACCESS SHARE.
  */
-export async function planDrain(
-  context: Omit<JobContext, 'consent'>,
-  options: DrainOptions,
-): Promise<DrainPlan> {
+export async function planDrain(context: PlanContext, options: DrainOptions): Promise<DrainPlan> {
   const { db, settings } = context;
   const { sets, problems } = await loadSets(db, settings.partitions);
   if (problems[0] !== undefined) throw problems[0].error;
@@ -138,7 +135,7 @@ function halfDone(source: DrainSource, job: DrainJob): DbopsError {
 }
 
 async function refuseCollisions(
-  context: Omit<JobContext, 'consent'>,
+  context: PlanContext,
   source: DrainSource,
   periods: DrainPeriod[],
   job: DrainJob | undefined,
@@ -156,7 +153,7 @@ async function refuseCollisions(
 }
 
 function periodWorks(
-  context: Omit<JobContext, 'consent'>,
+  context: PlanContext,
   source: DrainSource,
   periods: DrainPeriod[],
   options: DrainOptions,

@@ -8,7 +8,7 @@ import { hasRows, listMarkedConstraints, listMarkedTables } from '../../sql/rela
 import { findLastSuccess, findStateVersion } from '../../sql/state.ts';
 import { checkBounds, checkDetached, checkPending, checkRunway, type Finding } from './check.ts';
 import { creatingMarker } from '../create/child.ts';
-import type { JobContext } from '../context.ts';
+import type { PlanContext } from '../context.ts';
 import { findBegunConverts } from '../convert/begun.ts';
 import { excludeMarker } from '../create/default-partition.ts';
 import { currentPoints, loadSets } from '../model/load-sets.ts';
@@ -19,7 +19,7 @@ export interface CheckResult {
   findings: Finding[];
 }
 
-type Context = Omit<JobContext, 'consent'>;
+type Context = PlanContext;
 
 /** Looks at the configured sets, and with `everything` at what no entry names. Reads only; what cannot be read is unknown. */
 export async function checkPartitions(context: Context, everything: boolean): Promise<CheckResult> {

@@ -2,7 +2,6 @@ import type { Db } from '../../pg/connection.ts';
 import { listOpenLedger, type LedgerRow } from '../../sql/ledger.ts';
 import { listPartitionSizes } from '../../sql/partitions.ts';
 import { displayName, visible } from '../../sql/quote.ts';
-import { findStateVersion } from '../../sql/state.ts';
 import { formatEnd, lastUpper, type Branch, type Partition, type PartitionSet } from '../model/set.ts';
 
 /** A set on one line. */
@@ -99,7 +98,6 @@ export async function listLines(db: Db, sets: PartitionSet[]): Promise<Partition
 
 /** Detached partitions that are not yet dropped. */
 export async function listDetached(db: Db, stateSchema: string): Promise<LedgerRow[]> {
-  if ((await findStateVersion(db, stateSchema)) === 0) return [];
   return (await listOpenLedger(db, stateSchema)).filter((row) => row.exists && !row.isAttached);
 }
 

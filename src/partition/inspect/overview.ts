@@ -1,8 +1,7 @@
 import { DbopsError } from '../../errors.ts';
 import { listOpenLedger } from '../../sql/ledger.ts';
 import { relation } from '../../sql/quote.ts';
-import { findStateVersion } from '../../sql/state.ts';
-import type { JobContext } from '../context.ts';
+import type { PlanContext } from '../context.ts';
 import { gridOfBranch } from '../model/diagnose.ts';
 import type { Point } from '../model/key.ts';
 import { currentPoints, loadSets } from '../model/load-sets.ts';
@@ -30,15 +29,12 @@ export interface OverviewLine {
 }
 
 /** What ensure, detach and drop would do, all tables, one screen. Reads only. */
-export async function planOverview(
-  context: Omit<JobContext, 'consent'>,
-  fillGaps = false,
-): Promise<OverviewLine[]> {
+export async function planOverview(context: PlanContext, fillGaps = false): Promise<OverviewLine[]> {
   const { db, settings } = context;
   const { sets, problems } = await loadSets(db, settings.partitions);
   const points = await currentPoints(db, sets, context.now);
   const schema = settings.stateSchema;
-  const ledger = (await findStateVersion(db, schema)) === 0 ? [] : await listOpenLedger(db, schema);
+  const ledger = await listOpenLedger(db, schema);
   const lines = sets.map((set): OverviewLine => {
     const line = emptyLine(set.label, set.settings.interval, describeRetention(set));
     const quarantined = ledger.filter(

@@ -11,7 +11,7 @@ import { displayName, ident, literal, relation, visible } from '../../sql/quote.
 import { findStateVersion } from '../../sql/state.ts';
 import { parseBound, type BoundValue } from '../model/bounds.ts';
 import { attachLocks, boundConstraint } from '../create/child.ts';
-import type { JobContext } from '../context.ts';
+import type { JobContext, PlanContext } from '../context.ts';
 import { parseMark } from './marker.ts';
 
 export interface AttachOptions {
@@ -30,10 +30,7 @@ export interface AttachPlan {
 }
 
 /** Plans to make a table a partition (again): its bounds come from its mark, or from --from and --until. */
-export async function planAttach(
-  context: Omit<JobContext, 'consent'>,
-  options: AttachOptions,
-): Promise<AttachPlan> {
+export async function planAttach(context: PlanContext, options: AttachOptions): Promise<AttachPlan> {
   const { db } = context;
   const [name, target] = [splitTable(options.partition), splitTable(options.to)];
   const members = await listMembers(db, [name, target]);
@@ -126,11 +123,7 @@ function valueSql(value: BoundValue): string {
 }
 
 /** The server refuses an overlap too; here the partition in the way is named. */
-async function refuseTwin(
-  context: Omit<JobContext, 'consent'>,
-  parent: MemberRow,
-  range: AttachRange,
-): Promise<void> {
+async function refuseTwin(context: PlanContext, parent: MemberRow, range: AttachRange): Promise<void> {
   const twin = (await listPartitions(context.db, [parent.oid])).find((row) => {
     const bound = parseBound(row.bound);
     return bound.kind === 'range' && sameValue(bound.from[0], range.from) && sameValue(bound.to[0], range.to);
@@ -147,7 +140,7 @@ function sameValue(a: BoundValue | undefined, b: BoundValue): boolean {
 }
 
 async function attachChanges(
-  context: Omit<JobContext, 'consent'>,
+  context: PlanContext,
   member: MemberRow,
   parent: PartitionedTableRow,
   key: string,

@@ -5,7 +5,7 @@ import type { LockNeed } from '../../sql/locks.ts';
 import type { ForeignKeyRow } from '../../sql/parents.ts';
 import { displayName, relation } from '../../sql/quote.ts';
 import { boundConstraint } from '../create/child.ts';
-import type { JobContext } from '../context.ts';
+import type { PlanContext } from '../context.ts';
 import { markSql } from './marker.ts';
 import { detachDeadlineMs, finalizeChange } from './pending.ts';
 import type { DuePolicy } from '../model/retention.ts';
@@ -22,7 +22,7 @@ export interface DetachTarget {
 
 /** The changes of one detach: noted in the ledger, detached, marked. Each state in between is understood by the next run. */
 export function detachChanges(
-  context: Omit<JobContext, 'consent'>,
+  context: PlanContext,
   target: DetachTarget,
   foreignKeys: ForeignKeyRow[],
 ): Change[] {
@@ -105,11 +105,7 @@ function concurrentChange(
 }
 
 /** With a default partition only the plain form works: ACCESS EXCLUSIVE on the parent, for milliseconds or not at all. */
-function plainChange(
-  context: Omit<JobContext, 'consent'>,
-  target: DetachTarget,
-  foreignKeys: ForeignKeyRow[],
-): Change {
+function plainChange(context: PlanContext, target: DetachTarget, foreignKeys: ForeignKeyRow[]): Change {
   const { member, parent } = target;
   const { settings, db } = context;
   const table = relation(member);
@@ -164,7 +160,7 @@ function validateChange(parent: DetachTarget['parent'], member: MemberRow): Chan
   });
 }
 
-function markChanges(context: Omit<JobContext, 'consent'>, target: DetachTarget): Change[] {
+function markChanges(context: PlanContext, target: DetachTarget): Change[] {
   return [
     transactionChange({
       summary: `detached ${displayName(target.member)} from ${displayName(target.parent)}, marked`,
@@ -176,7 +172,7 @@ function markChanges(context: Omit<JobContext, 'consent'>, target: DetachTarget)
   ];
 }
 
-function markSteps(context: Omit<JobContext, 'consent'>, target: DetachTarget): Change['steps'] {
+function markSteps(context: PlanContext, target: DetachTarget): Change['steps'] {
   const { member, parent, dropAfter } = target;
   const mark = { from: relation(parent), bounds: member.bound ?? '', at: context.now, dropAfter };
   return [

@@ -15,7 +15,7 @@ import {
 } from '../../sql/detach.ts';
 import { listForeignKeys } from '../../sql/parents.ts';
 import { displayName, ident, relation, visible } from '../../sql/quote.ts';
-import type { JobContext } from '../context.ts';
+import type { JobContext, PlanContext } from '../context.ts';
 import { detachChanges, type DetachTarget } from './detach-changes.ts';
 import { gridOfBranch } from '../model/diagnose.ts';
 import type { Point } from '../model/key.ts';
@@ -47,10 +47,7 @@ export interface DetachPlan {
 }
 
 /** Plans the detach of named partitions, or of those that are due by the configuration. Changes nothing. */
-export async function planDetach(
-  context: Omit<JobContext, 'consent'>,
-  options: DetachOptions,
-): Promise<DetachPlan> {
+export async function planDetach(context: PlanContext, options: DetachOptions): Promise<DetachPlan> {
   const { db, settings } = context;
   const { sets, problems } = await loadSets(db, settings.partitions);
   const notes: string[] = [];
@@ -118,7 +115,7 @@ function notFound(wish: Wish): DbopsError {
 
 /** The oldest first, at most `max` of a table: a mistake in the configuration must not empty a table in one night. */
 async function dueWishes(
-  context: Omit<JobContext, 'consent'>,
+  context: PlanContext,
   sets: PartitionSet[],
   max: number,
   told: { notes: string[]; problems: Problem[] },
@@ -154,7 +151,7 @@ async function dueWishes(
 }
 
 async function planTarget(
-  context: Omit<JobContext, 'consent'>,
+  context: PlanContext,
   member: MemberRow,
   reason: string,
   sets: PartitionSet[],

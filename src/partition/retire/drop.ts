@@ -9,7 +9,6 @@ import { ledgerStateSql, listOpenLedger, type LedgerRow } from '../../sql/ledger
 import type { LockNeed } from '../../sql/locks.ts';
 import { listForeignKeys, type ForeignKeyRow } from '../../sql/parents.ts';
 import { displayName, literal, relation, visible } from '../../sql/quote.ts';
-import { findStateVersion } from '../../sql/state.ts';
 import type { JobContext, PlanContext } from '../context.ts';
 import { loadSets } from '../model/load-sets.ts';
 import { parseMark, type DetachedMark } from './marker.ts';
@@ -50,14 +49,11 @@ export interface DropPlan {
  * Plans the drop of detached partitions: only what is marked, still detached, and either due by the policy and past its
  * date, or confirmed by its name. Changes nothing.
  */
-export async function planDrop(
-  context: Omit<JobContext, 'consent'>,
-  options: DropOptions,
-): Promise<DropPlan> {
+export async function planDrop(context: PlanContext, options: DropOptions): Promise<DropPlan> {
   const { db, settings } = context;
   const notes: string[] = [];
   const schema = settings.stateSchema;
-  const ledger = (await findStateVersion(db, schema)) === 0 ? [] : await listOpenLedger(db, schema);
+  const ledger = await listOpenLedger(db, schema);
   const { sets } = await loadSets(db, settings.partitions);
   const facts = { context, ledger, sets };
   const chosen = options.due ? dueRows(facts, options.max, notes) : await namedRows(facts, options);
@@ -204,11 +200,7 @@ function checkNamed(facts: Facts, member: MemberRow, options: DropOptions): Chos
 }
 
 /** All in one transaction: the table is locked, looked at once more, dropped, and the ledger says so. */
-function dropChange(
-  context: Omit<JobContext, 'consent'>,
-  target: Chosen,
-  foreignKeys: ForeignKeyRow[],
-): Change {
+function dropChange(context: PlanContext, target: Chosen, foreignKeys: ForeignKeyRow[]): Change {
   const table = relation(target);
   const locks: LockNeed[] = [{ table, mode: 'ACCESS EXCLUSIVE' }];
   for (const key of foreignKeys) {

@@ -2,7 +2,6 @@ import { durationMs } from '../../config/duration.ts';
 import { quietStep, transactionChange, type Change } from '../../plan/step.ts';
 import { ledgerStateSql, listOpenLedger, type LedgerRow } from '../../sql/ledger.ts';
 import { displayName, relation } from '../../sql/quote.ts';
-import { findStateVersion } from '../../sql/state.ts';
 import type { PlanContext } from '../context.ts';
 import { markSql } from './marker.ts';
 import { setOfParent, type PartitionSet } from '../model/set.ts';
@@ -13,7 +12,6 @@ import { setOfParent, type PartitionSet } from '../model/set.ts';
  */
 export async function reconcileChanges(context: PlanContext, sets: PartitionSet[]): Promise<Change[]> {
   const { db, settings } = context;
-  if ((await findStateVersion(db, settings.stateSchema)) === 0) return [];
   const rows = await listOpenLedger(db, settings.stateSchema);
   return rows.flatMap((row) => reconcile(context, sets, row));
 }
