@@ -6,11 +6,10 @@ import {
   openSession,
   startPrivateServer,
   waitUntil,
-  type Querier,
-  type Session,
   type TestDatabase,
 } from '../support/database.ts';
-import { boundsOf, invocation, runEnsure, type TableEntry } from '../support/ensure.ts';
+import { boundsOf, invocation, runEnsure } from '../support/ensure.ts';
+import { blocker, isComplete, ours, table } from '../support/interruption.ts';
 
 let db: TestDatabase;
 
@@ -20,41 +19,10 @@ beforeAll(async () => {
 
 afterAll(() => db.drop());
 
-async function table(on: Querier, name: string, withDefault = false): Promise<TableEntry> {
-  await on.query(`create table ${name} (id int, at date) partition by range (at)`);
-  await on.query(
-    `create table ${name}_old partition of ${name} for values from ('2026-11-01') to ('2026-12-01')`,
-  );
-  if (withDefault) await on.query(`create table ${name}_rest partition of ${name} default`);
-  return { table: `public.${name}`, key: 'at', interval: 'month', premake: 2 };
-}
-
-/** A session that keeps an ensure from its attach until it is ended. */
-async function blocker(name: string): Promise<Session> {
-  const session = await openSession(db.url);
-  await session.begin();
-  await session.query(`lock table only ${name} in share update exclusive mode`);
-  return session;
-}
-
-async function isComplete(on: Querier, name: string): Promise<void> {
-  expect((await boundsOf(on, name)).map(([partition]) => partition)).toEqual(
-    expect.arrayContaining([`${name}_y2026m12`, `${name}_y2027m01`]),
-  );
-  const leftOvers = await on.query(
-    `select conname as name from pg_constraint where conname like 'dbops%'
-     union all select c.relname from pg_class as c where obj_description(c.oid, 'pg_class') like 'dbops:creating%'`,
-  );
-  expect(leftOvers).toEqual([]);
-}
-
-const ours = `select pid, state, query from pg_stat_activity
-               where application_name like 'dbops partition%' and datname = current_database()`;
-
 describe('two runs at once', () => {
   it('one works, the other says who holds the lock; with --wait it waits and finds nothing to do', async () => {
     const entry = await table(db, 'twice');
-    const holder = await blocker('twice');
+    const holder = await blocker(db.url, 'twice');
     const first = spawnDbops(['partition', 'ensure', '-v'], invocation(db.url, [entry]));
     await first.waitFor(/trying again/);
     const [session] = await db.query<{ pid: number }>(ours);
@@ -127,7 +95,7 @@ describe('the server', () => {
     const entries = [await table(db, 'ended_a'), await table(db, 'ended_b')];
     const terminate = async () =>
       db.query(`select pg_terminate_backend(pid) from (${ours}) as o where pid <> pg_backend_pid()`);
-    const first = await blocker('ended_a');
+    const first = await blocker(db.url, 'ended_a');
     const running = spawnDbops(['partition', 'ensure', '-v'], invocation(db.url, entries));
     await running.waitFor(/attach .*trying again/);
     await terminate();

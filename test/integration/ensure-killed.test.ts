@@ -1,15 +1,9 @@
 // kill -9 at any moment: the next run finishes the work and leaves nothing behind.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { spawnDbops } from '../support/cli.ts';
-import {
-  createDatabase,
-  openSession,
-  waitUntil,
-  type Querier,
-  type Session,
-  type TestDatabase,
-} from '../support/database.ts';
-import { boundsOf, invocation, runEnsure, type TableEntry } from '../support/ensure.ts';
+import { createDatabase, waitUntil, type TestDatabase } from '../support/database.ts';
+import { invocation, runEnsure } from '../support/ensure.ts';
+import { blocker, isComplete, ours, table } from '../support/interruption.ts';
 
 let db: TestDatabase;
 
@@ -18,41 +12,6 @@ beforeAll(async () => {
 });
 
 afterAll(() => db.drop());
-
-async function table(on: Querier, name: string, withDefault = false): Promise<TableEntry> {
-  await on.query(`create table ${name} (id int, at date) partition by range (at)`);
-  await on.query(
-    `create table ${name}_old partition of ${name} for values from ('2026-11-01') to ('2026-12-01')`,
-  );
-  if (withDefault) await on.query(`create table ${name}_rest partition of ${name} default`);
-  return { table: `public.${name}`, key: 'at', interval: 'month', premake: 2 };
-}
-
-/** A session that keeps an ensure from its attach until it is ended. */
-async function blocker(name: string): Promise<Session> {
-  const session = await openSession(db.url);
-  await session.begin();
-  await session.query(`lock table only ${name} in share update exclusive mode`);
-  return session;
-}
-
-async function isComplete(
-  on: Querier,
-  name: string,
-  partitions = [`${name}_y2026m12`, `${name}_y2027m01`],
-): Promise<void> {
-  expect((await boundsOf(on, name)).map(([partition]) => partition)).toEqual(
-    expect.arrayContaining(partitions),
-  );
-  const leftOvers = await on.query(
-    `select conname as name from pg_constraint where conname like 'dbops%'
-     union all select c.relname from pg_class as c where obj_description(c.oid, 'pg_class') like 'dbops:creating%'`,
-  );
-  expect(leftOvers).toEqual([]);
-}
-
-const ours = `select pid, state, query from pg_stat_activity
-               where application_name like 'dbops partition%' and datname = current_database()`;
 
 describe('kill -9', () => {
   it('after any statement, then a clean second run', async () => {
@@ -92,7 +51,7 @@ describe('kill -9', () => {
 
   it('of a run that a lock held up: the next one removes what it had begun', async () => {
     const entry = await table(db, 'held_up', true);
-    const holder = await blocker('held_up');
+    const holder = await blocker(db.url, 'held_up');
     const running = spawnDbops(['partition', 'ensure', '-v'], invocation(db.url, [entry]));
     await running.waitFor(/attach .*trying again/);
     running.kill('SIGKILL');
