@@ -13,11 +13,14 @@ const layers = {
   config: ['errors'],
   output: ['errors'],
   process: ['errors'],
+  storage: ['errors'],
   state: ['sql', 'pg', ...shared],
   plan: ['sql', 'pg', ...shared],
   partition: ['plan', 'state', 'sql', 'pg', ...shared],
-  doctor: ['partition', 'plan', 'state', 'sql', 'pg', ...shared],
-  commands: ['doctor', 'partition', 'plan', 'state', 'sql', 'pg', ...shared],
+  archive: ['partition', 'plan', 'state', 'sql', 'pg', 'storage', ...shared],
+  rows: ['plan', 'state', 'sql', 'pg', ...shared],
+  doctor: ['partition', 'plan', 'state', 'sql', 'pg', 'storage', ...shared],
+  commands: ['doctor', 'archive', 'rows', 'partition', 'plan', 'state', 'sql', 'pg', 'storage', ...shared],
 };
 const folders = Object.keys(layers);
 
@@ -28,8 +31,11 @@ const ownedPackages = {
   pino: ['src/output/json-log.ts'],
   commander: ['src/commands/', 'src/cli.ts', 'src/main.ts'],
   yaml: ['src/config/'],
-  'zod/mini': ['src/config/'],
-  zod: ['src/config/'],
+  'zod/mini': ['src/config/', 'src/archive/manifest.ts', 'src/archive/definition/definition.ts'],
+  zod: ['src/config/', 'src/archive/manifest.ts', 'src/archive/definition/definition.ts'],
+  '@aws-sdk/client-s3': ['src/storage/s3.ts'],
+  '@aws-sdk/lib-storage': ['src/storage/s3.ts'],
+  '@duckdb/node-api': ['src/archive/parquet/duckdb.ts'],
 };
 
 function forbiddenPackages(place) {

@@ -49,7 +49,8 @@ const result = await build({
   sourcemap: 'linked',
   sourcesContent: false,
   legalComments: 'none',
-  external: ['pg-native'],
+  // DuckDB is a native library that its users install beside dbops.
+  external: ['pg-native', '@duckdb/node-api'],
   plugins: [lazyChildProcess],
   define: { __DBOPS_VERSION__: JSON.stringify(version) },
   // CommonJS packages inside an ES module bundle call require for Node's own modules.

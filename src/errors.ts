@@ -16,6 +16,8 @@ export const errorCodes = {
   timezone_contradicts: 2,
   bounds_overlap: 2,
   name_collision: 2,
+  store_unknown: 2,
+  archive_not_found: 2,
   // cannot connect or authenticate
   connection_failed: 3,
   authentication_failed: 3,
@@ -34,10 +36,13 @@ export const errorCodes = {
   object_changed: 4,
   out_of_resources: 4,
   sql_failed: 4,
+  archive_damaged: 7,
   // the rest
   partly_done: 5,
   findings: 6,
   tool_failed: 7,
+  store_failed: 7,
+  store_denied: 7,
   output_failed: 7,
   interrupted: 130,
   terminated: 143,
@@ -55,7 +60,7 @@ export const exitCodeMeanings: readonly (readonly [code: string, meaning: string
   ],
   ['5', 'partly done; running it again finishes it'],
   ['6', 'findings (partition check, doctor)'],
-  ['7', 'an outside tool failed, or the result could not be written'],
+  ['7', 'an outside tool or a store failed, an archive is damaged, or the result could not be written'],
   ['130', 'interrupted by Ctrl-C'],
   ['143', 'ended by SIGTERM or SIGHUP'],
 ];

@@ -57,6 +57,70 @@ const retention = z.strictObject({
   then: z.optional(z.literal('delete')).check(z.describe('Delete without an archive, said explicitly.')),
 });
 
+const store = z.strictObject({
+  url: name.check(z.describe('file:///absolute/path or s3://bucket/prefix; credentials never stand in it.')),
+  region: z.optional(name),
+  endpoint: z.optional(name).check(z.describe('URL of a server that speaks S3 and is not AWS.')),
+  pathStyle: z
+    .optional(z.boolean())
+    .check(z.describe('http://endpoint/bucket instead of http://bucket.endpoint.')),
+  profile: z.optional(name).check(z.describe('Profile of the AWS configuration files.')),
+  accessKeyId: z.optional(name),
+  secretAccessKey: z.optional(name).check(z.describe('Write it as ${VARIABLE}, or use secretAccessKeyFile.')),
+  secretAccessKeyFile: z.optional(name).check(z.describe('A file whose first line is the secret key.')),
+  kmsKeyId: z.optional(name).check(z.describe('SSE-KMS key for what is written.')),
+  storageClass: z.optional(name).check(z.describe('e.g. STANDARD_IA or GLACIER_IR.')),
+});
+
+export const proofLevels = ['bytes', 'digest', 'restore'] as const;
+const proof = z
+  .enum(proofLevels)
+  .check(
+    z.describe(
+      'bytes: read back, hashed and counted; digest: also compared row by row with the table; restore: also loaded into a scratch table and compared.',
+    ),
+  );
+
+const archive = z.strictObject({
+  copies: z
+    .optional(z.array(name).check(z.minLength(1, 'must name a store')))
+    .check(z.describe('Names of the stores that get a copy; all of them when it is left out.')),
+  required: z
+    .optional(z.int().check(z.positive('must be greater than 0')))
+    .check(z.describe('In how many of them a copy must be proven before the source may go; all by default.')),
+  settle: z
+    .optional(duration)
+    .check(z.describe('How long after its upper bound a partition may still be written to; default 1 day.')),
+  jobs: z
+    .optional(z.int().check(z.minimum(1), z.maximum(64)))
+    .check(z.describe('Parallel copies; default 2.')),
+  compressionLevel: z.optional(z.int().check(z.minimum(1), z.maximum(19))),
+  verify: z.optional(proof),
+  parquet: z.optional(z.boolean()).check(z.describe('Keep Parquet beside the parts, for queries.')),
+  workDirectory: z
+    .optional(name)
+    .check(z.describe("For Parquet and the query cache; default: the system's temporary directory.")),
+  onFailure: z
+    .optional(name)
+    .check(
+      z.describe('A shell command that is run when an archive failed; it gets JSON on its standard input.'),
+    ),
+});
+
+const partitionArchive = z.strictObject({
+  mask: z
+    .optional(z.record(z.string(), name))
+    .check(
+      z.describe(
+        "Columns that are replaced on the way out, each with its SQL expression: 'null', or 'md5(email)'.",
+      ),
+    ),
+  settle: z.optional(duration),
+  verify: z.optional(proof),
+  parquet: z.optional(z.boolean()),
+  copies: z.optional(z.array(name).check(z.minLength(1, 'must name a store'))),
+});
+
 const partition = z.strictObject({
   table: name.check(z.describe('schema.table; mixed case is written as it is, without quotes.')),
   key: name.check(z.describe('The column of the partition key.')),
@@ -70,6 +134,7 @@ const partition = z.strictObject({
     .optional(name)
     .check(z.describe('Names of new partitions: {table} {yyyy} {mm} {dd} {hh} {q} {iyyy} {iw} {from}.')),
   retention: z.optional(retention),
+  archive: z.optional(partitionArchive),
   quarantine: z.optional(duration).check(z.describe('Time between detach and drop.')),
   storageParameters: z
     .optional(z.record(z.string(), z.union([z.string(), z.number(), z.boolean()])))
@@ -114,12 +179,18 @@ export const fileSchema = z.strictObject({
       quarantine: z.optional(duration),
     }),
   ),
+  stores: z
+    .optional(z.record(z.string(), store))
+    .check(z.describe('Where archives and backups are kept, by a name of your own.')),
+  archive: z.optional(archive),
   partitions: z.optional(z.array(partition)),
 });
 
 /** What a file says, checked but not yet completed with defaults. */
 export type FileSettings = z.infer<typeof fileSchema>;
 export type FilePartition = z.infer<typeof partition>;
+export type FileStore = z.infer<typeof store>;
+export type ProofLevel = (typeof proofLevels)[number];
 export type IntervalUnit = (typeof intervalUnits)[number];
 
 const longestDays = 365_250;

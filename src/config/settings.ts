@@ -4,7 +4,8 @@ import { durationMs, type Duration } from './duration.ts';
 import type { Environment } from './environment.ts';
 import { loadFiles, type LoadedFile } from './load.ts';
 import { Picker, type Origin } from './picker.ts';
-import type { FilePartition, FileSettings, IntervalUnit } from './schema.ts';
+import type { FilePartition, FileSettings, IntervalUnit, ProofLevel } from './schema.ts';
+import { storeSettings, type StoreSettings } from './stores.ts';
 import { splitTable } from './table-name.ts';
 
 export { splitTable } from './table-name.ts';
@@ -14,6 +15,30 @@ export interface Retention {
   hot: Duration | number;
   cold?: Duration | undefined;
   then?: 'delete' | undefined;
+}
+
+/** How the partitions of one table are archived, completed with the defaults. */
+export interface PartitionArchive {
+  /** Column to SQL expression. */
+  mask: Record<string, string>;
+  /** After its upper bound a partition may still be written to for this long. */
+  settle: Duration;
+  verify: ProofLevel;
+  parquet: boolean;
+  /** Names of the stores that get a copy. */
+  copies: string[];
+  /** In how many of them a copy must be proven before the source may go. */
+  required: number;
+}
+
+/** What holds for all archives. */
+export interface ArchiveSettings {
+  jobs: number;
+  compressionLevel: number;
+  /** Undefined: the system's temporary directory. */
+  workDirectory: string | undefined;
+  /** A shell command. */
+  onFailure: string | undefined;
 }
 
 /** One partitioned table as configured, completed with the defaults. */
@@ -29,6 +54,7 @@ export interface PartitionSettings {
   premake: number;
   naming?: string | undefined;
   retention?: Retention | undefined;
+  archive: PartitionArchive;
   quarantine: Duration;
   storageParameters: Record<string, string | number | boolean>;
 }
@@ -41,6 +67,9 @@ export interface Settings {
   lockTimeoutMs: number;
   lockDeadlineMs: number;
   ensureEvery: Duration;
+  /** By name, in the order of the file. */
+  stores: StoreSettings[];
+  archive: ArchiveSettings;
   partitions: PartitionSettings[];
   files: LoadedFile[];
   /** Where each value came from, for `config show`: [path, value, source], secrets masked. */
@@ -90,6 +119,7 @@ async function resolveSettings(
       ...picker.fromFiles(read),
       { value: { months: 0, seconds }, source: 'default' },
     ]) as Duration;
+  const stores = await storeSettings(picker, files, cwd);
   return {
     connection,
     stateSchema: picker.pick('state.schema', [
@@ -101,7 +131,9 @@ async function resolveSettings(
     lockTimeoutMs: durationMs(duration('locking.timeout', (file) => file.locking?.timeout, 0.1)),
     lockDeadlineMs: durationMs(duration('locking.deadline', (file) => file.locking?.deadline, 120)),
     ensureEvery: duration('checks.ensureEvery', (file) => file.checks?.ensureEvery, 86_400),
-    partitions: partitionSettings(picker, duration),
+    stores,
+    archive: archiveSettings(picker),
+    partitions: partitionSettings(picker, duration, stores),
     files,
     origins: picker.origins,
   };
@@ -121,9 +153,24 @@ function pickLogFormat(picker: Picker, flags: SettingFlags): 'text' | 'json' {
   });
 }
 
+function archiveSettings(picker: Picker): ArchiveSettings {
+  const pick = (name: 'jobs' | 'compressionLevel' | 'workDirectory' | 'onFailure', fallback?: number) =>
+    picker.pick(`archive.${name}`, [
+      ...picker.fromFiles((file) => file.archive?.[name]),
+      { value: fallback, source: 'default' },
+    ]);
+  return {
+    jobs: pick('jobs', 2) as number,
+    compressionLevel: pick('compressionLevel', 3) as number,
+    workDirectory: pick('workDirectory') as string | undefined,
+    onFailure: pick('onFailure') as string | undefined,
+  };
+}
+
 function partitionSettings(
   picker: Picker,
   duration: (path: string, read: (file: FileSettings) => Duration | undefined, seconds: number) => Duration,
+  stores: StoreSettings[],
 ): PartitionSettings[] {
   const timezone = picker.pick('defaults.timezone', [
     ...picker.fromFiles((file) => file.defaults?.timezone),
@@ -134,6 +181,30 @@ function partitionSettings(
     { value: 6, source: 'default' },
   ]) as number;
   const quarantine = duration('defaults.quarantine', (file) => file.defaults?.quarantine, 7 * 86_400);
+  const settle = duration('archive.settle', (file) => file.archive?.settle, 86_400);
+  const pickArchive = (name: 'verify' | 'parquet' | 'copies' | 'required', fallback: unknown) =>
+    picker.pick(`archive.${name}`, [
+      ...picker.fromFiles((file) => file.archive?.[name]),
+      { value: fallback, source: 'default' },
+    ]);
+  const verify = pickArchive('verify', 'bytes') as ProofLevel;
+  const parquet = pickArchive('parquet', false) as boolean;
+  const copies = pickArchive(
+    'copies',
+    stores.map((store) => store.name),
+  ) as string[];
+  const required = pickArchive('required', undefined) as number | undefined;
+  const archiveOf = (item: FilePartition): PartitionArchive => {
+    const own = item.archive?.copies ?? copies;
+    return {
+      mask: item.archive?.mask ?? {},
+      settle: item.archive?.settle ?? settle,
+      verify: item.archive?.verify ?? verify,
+      parquet: item.archive?.parquet ?? parquet,
+      copies: own,
+      required: Math.min(required ?? own.length, own.length),
+    };
+  };
   const list = picker.pick(
     'partitions',
     picker.fromFiles((file) => file.partitions),
@@ -148,6 +219,7 @@ function partitionSettings(
     premake: item.premake ?? premake,
     naming: item.naming,
     retention: item.retention,
+    archive: archiveOf(item),
     quarantine: item.quarantine ?? quarantine,
     storageParameters: item.storageParameters ?? {},
   }));

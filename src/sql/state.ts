@@ -50,6 +50,29 @@ const migrations: readonly (readonly string[])[] = [
        state text not null,
        changed_at timestamptz not null default pg_catalog.clock_timestamp())`,
   ],
+  [
+    `create table $schema.archive (
+       id text primary key,
+       table_schema name not null,
+       table_name name not null,
+       partition_schema name not null,
+       partition_name name not null,
+       partition_oid oid not null,
+       bounds text not null,
+       upper_bound text,
+       place text not null,
+       stores text[] not null,
+       state text not null check (state in ('exporting', 'verified', 'proven', 'superseded', 'failed', 'expired')),
+       row_count int8,
+       stored_bytes int8,
+       baseline_xmin text,
+       hold text,
+       message text,
+       created_at timestamptz not null default pg_catalog.clock_timestamp(),
+       verified_at timestamptz,
+       changed_at timestamptz not null default pg_catalog.clock_timestamp())`,
+    'create index archive_partition_oid_idx on $schema.archive (partition_oid)',
+  ],
 ];
 
 /** The version that this dbops writes. */

@@ -30,6 +30,31 @@ defaults:                          # for every table below that says nothing els
   premake: 6                       # the current period and six more
   quarantine: 7 days               # between detach and drop
 
+stores:                            # where archives are kept, each under a name of your own
+  local:
+    url: file:///var/lib/dbops/store
+  offsite:
+    url: s3://factory-archive/dbops  # credentials: the environment's AWS_*, a profile, or the two keys below
+    region: ap-northeast-2
+    endpoint: https://s3.example.net # a server that speaks S3 and is not AWS
+    pathStyle: true
+    profile: archive
+    accessKeyId: dbops
+    secretAccessKeyFile: /run/secrets/s3   # or secretAccessKey: $\{S3_SECRET}
+    kmsKeyId: alias/archive        # SSE-KMS
+    storageClass: STANDARD_IA
+
+archive:
+  copies: [local, offsite]         # the stores that get a copy; all of them by default
+  required: 2                      # in how many of them it must be proven before the source may go; all by default
+  settle: 1 day                    # how long after its upper bound a partition may still be written to
+  verify: bytes                    # bytes, digest or restore: how much is compared before the source may go
+  jobs: 2                          # parallel copies
+  compressionLevel: 3              # of zstd
+  parquet: false                   # true: Parquet beside the parts, for queries
+  workDirectory: /var/tmp/dbops    # for Parquet and queries
+  onFailure: mail -s "archive failed" ops@example.net   # a shell command; gets JSON on its standard input
+
 partitions:
   - table: public.judgment_executions
     key: created_at                # date, timestamp, timestamptz, uuid (version 7), or bigint
@@ -37,6 +62,12 @@ partitions:
     timezone: Asia/Seoul
     naming: '{table}_y{yyyy}m{mm}'
     retention: { hot: 2 years, cold: 5 years }     # attached for 2 years, archived until 5 years old
+    archive:                       # overrides of the above, and what is replaced on the way out
+      mask: { client_address: 'null' }
+      verify: digest
+      settle: 2 days
+      parquet: true
+      copies: [offsite]
 
   - table: public.raw_events
     key: event_time

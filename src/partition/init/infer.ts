@@ -184,6 +184,7 @@ function settingsFor(root: PartitionedTableRow, key: string, candidate: Candidat
     key,
     ...candidate,
     premake: 6,
+    archive: { mask: {}, settle: noDuration, verify: 'bytes', parquet: false, copies: [], required: 0 },
     quarantine: noDuration,
     storageParameters: {},
   };

@@ -29,11 +29,14 @@ export function retentionCutoff(set: PartitionSet, current: Point): Point | unde
 /** What the policy says of partitions past their hot retention. */
 export type DuePolicy = 'delete' | 'archive' | 'keep';
 
-/** delete: drop after the quarantine; archive: only after a proven copy; keep: detach, and drop by name only. */
-export function policyOf(set: PartitionSet): DuePolicy {
-  const { retention } = set.settings;
+/**
+ * delete: drop after the quarantine; archive: only after a proven copy; keep: detach, and drop by name only. Where there
+ * is a store, rows go there unless the policy says "then: delete"; without `cold` they stay in it without an end.
+ */
+export function policyOf(set: Pick<PartitionSet, 'settings'>): DuePolicy {
+  const { retention, archive } = set.settings;
   if (retention?.then === 'delete') return 'delete';
-  return retention?.cold === undefined ? 'keep' : 'archive';
+  return retention?.cold === undefined && archive.copies.length === 0 ? 'keep' : 'archive';
 }
 
 /** The partitions that are past their hot retention, oldest first. Never the newest one, never the only one. */
@@ -52,7 +55,6 @@ export function describeRetention(set: Pick<PartitionSet, 'settings'>): string {
   const hot =
     typeof retention.hot === 'number' ? `${String(retention.hot)} ids` : formatDuration(retention.hot);
   if (retention.then === 'delete') return `${hot}, then deleted`;
-  return retention.cold === undefined
-    ? `${hot}, then detached`
-    : `${hot}, archived until ${formatDuration(retention.cold)}`;
+  if (retention.cold !== undefined) return `${hot}, archived until ${formatDuration(retention.cold)}`;
+  return policyOf(set) === 'archive' ? `${hot}, then archived` : `${hot}, then detached`;
 }

@@ -1,0 +1,137 @@
+import * as z from 'zod/mini';
+import { DbopsError } from '../errors.ts';
+import { tableDefinition } from './definition/definition.ts';
+
+/** The version that this dbops writes; docs/archive-format.md describes it. */
+export const manifestVersion = 1;
+
+const text = z.string();
+const count = z.int().check(z.nonnegative());
+const sha256 = text.check(z.regex(/^[0-9a-f]{64}$/, 'must be 64 hexadecimal digits'));
+const instant = text.check(z.describe('ISO 8601, UTC'));
+const name = z.object({ schema: text, name: text });
+
+/** One object with rows, in COPY's text format, compressed. Rows end with a newline, which no value contains unescaped. */
+const part = z.object({
+  name: text.check(z.describe('The object below the archive, e.g. part-00000.copy.zst')),
+  rows: count,
+  sizeBytes: count.check(z.describe('As stored')),
+  sha256: sha256.check(z.describe('Of the stored bytes')),
+  plainBytes: count,
+  plainSha256: sha256.check(z.describe('Of the bytes as read back and decompressed')),
+  firstBlock: count.check(z.describe('Heap blocks of the source, from')),
+  endBlock: z.nullable(count).check(z.describe('... up to and without; null: to the end')),
+});
+
+const columnSummary = z.object({
+  name: text,
+  min: z.nullable(text),
+  max: z.nullable(text),
+  nulls: count,
+});
+
+const parquetFile = z.object({ name: text, rows: count, sizeBytes: count, sha256 });
+const parquetColumn = z.object({
+  name: text,
+  type: text.check(z.describe('Of PostgreSQL')),
+  parquetType: text,
+  survives: z.boolean().check(z.describe('false: kept as text, or rounded; the parts have the value')),
+});
+
+const manifest = z.object({
+  formatVersion: z.literal(manifestVersion),
+  id: text,
+  createdAt: instant,
+  createdBy: z.object({ dbops: text, host: text, osUser: text, databaseUser: text }),
+  server: z.object({
+    systemIdentifier: text,
+    version: text,
+    versionNum: count,
+    encoding: text,
+    lcMonetary: text,
+  }),
+  database: text,
+  table: name.check(z.describe('The partitioned table')),
+  partition: name,
+  bounds: text.check(z.describe('FOR VALUES ..., as PostgreSQL prints it in UTC')),
+  key: z.object({
+    column: text,
+    type: text,
+    timezone: text,
+    from: z.nullable(text).check(z.describe('Lower bound, inclusive: ISO 8601 or a number')),
+    to: z.nullable(text).check(z.describe('Upper bound, exclusive')),
+  }),
+  settings: z.record(text, text).check(z.describe('Session settings pinned for the export')),
+  snapshot: z.object({ id: text, xmin: text, xmax: text, lsn: text, at: instant }),
+  rows: count,
+  definition: tableDefinition,
+  copiedColumns: z
+    .array(text)
+    .check(z.describe('Columns of the parts, in their order; generated ones are not among them')),
+  columns: z.array(columnSummary),
+  masked: z.array(z.object({ column: text, expression: text })),
+  format: z.object({
+    rows: z.literal('postgresql copy text'),
+    encoding: z.literal('UTF8'),
+    compression: z.literal('zstd'),
+  }),
+  parts: z.array(part),
+  digest: z
+    .nullable(text)
+    .check(
+      z.describe(
+        'Sum over all rows of the sha256 of the line without its newline, modulo 2^256, hexadecimal; null: not made',
+      ),
+    ),
+  schemaSql: z.object({ name: text, sizeBytes: count, sha256 }),
+  parquet: z.nullable(z.object({ files: z.array(parquetFile), columns: z.array(parquetColumn) })),
+  proof: z.enum(['bytes', 'digest', 'restore']),
+  timings: z.object({ exportMs: count, verifyMs: count }),
+});
+
+/** What an archive is, beside its parts; written last. */
+export type Manifest = z.infer<typeof manifest>;
+export type ManifestPart = z.infer<typeof part>;
+export type ColumnSummary = z.infer<typeof columnSummary>;
+
+/** The JSON Schema of manifest.json, draft 2020-12. */
+export function manifestJsonSchema(): unknown {
+  return z.toJSONSchema(manifest);
+}
+
+/** Reads a manifest. Throws archive_damaged, or unsupported_version for one of a newer dbops. `place` is for the message. */
+export function parseManifest(json: string, place: string): Manifest {
+  let value: unknown;
+  try {
+    value = JSON.parse(json);
+  } catch (cause) {
+    throw damaged(place, (cause as Error).message, cause);
+  }
+  const version = (value as { formatVersion?: unknown } | null)?.formatVersion;
+  if (typeof version === 'number' && version > manifestVersion) {
+    throw new DbopsError(
+      'unsupported_version',
+      `${place} has format version ${String(version)}; this dbops reads ${String(manifestVersion)}`,
+      {
+        hint: 'Use the dbops that wrote it, or a newer one. docs/archive-format.md tells how to read it by hand.',
+      },
+    );
+  }
+  const parsed = z.safeParse(manifest, value);
+  if (parsed.success) return parsed.data;
+  const issues = parsed.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`);
+  throw damaged(place, issues.slice(0, 5).join('\n'), parsed.error);
+}
+
+function damaged(place: string, detail: string, cause: unknown): DbopsError {
+  return new DbopsError('archive_damaged', `${place} is not a manifest that can be read`, {
+    detail,
+    hint: 'The parts beside it may be whole: docs/archive-format.md tells how to read them by hand. "dbops archive verify" says which copies are good.',
+    cause,
+  });
+}
+
+/** As it is stored. */
+export function writeManifest(value: Manifest): string {
+  return `${JSON.stringify(value, null, 2)}\n`;
+}
