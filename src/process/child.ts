@@ -1,0 +1,132 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import os from 'node:os';
+import { text } from 'node:stream/consumers';
+import type { Readable } from 'node:stream';
+import { DbopsError } from '../errors.ts';
+
+/** What a child is run with. Secrets go into its environment, never into its arguments. */
+export interface ChildOptions {
+  /** Added to what a program needs of ours; none of our own PG* and DBOPS_* variables reach it. */
+  env?: Record<string, string>;
+  signal?: AbortSignal | undefined;
+  /** Gives way to everything else on this host. */
+  isNice?: boolean;
+  /** Further pipes, as file descriptors from 3 on. */
+  pipes?: number;
+}
+
+/** A running child; `finished` rejects with tool_failed, or the reason of the interruption. */
+export interface Child {
+  process: ChildProcess;
+  /** Resolves when it has ended with 0. */
+  finished: Promise<void>;
+  stop: () => void;
+}
+
+/** So much of what a program said on stderr is kept for the message. */
+const mostStderr = 4000;
+
+/** Starts a program with pipes for stdin, stdout and stderr. */
+export function startChild(path: string, args: string[], options: ChildOptions = {}): Child {
+  const { signal } = options;
+  const pipes = Array.from({ length: 3 + (options.pipes ?? 0) }, () => 'pipe' as const);
+  const child = spawn(path, args, { stdio: pipes, env: { ...inherited(), ...options.env } });
+  if (options.isNice === true && child.pid !== undefined) lowerPriority(child.pid);
+  // Writing to a program that has ended is no error of its own: its exit code tells.
+  for (const stream of child.stdio) stream?.on('error', () => undefined);
+  const said = tail(child.stderr as Readable);
+  const stop = () => {
+    if (child.exitCode === null && child.signalCode === null) child.kill('SIGTERM');
+    for (const stream of child.stdio) stream?.destroy();
+  };
+  const onAbort = () => stop();
+  signal?.addEventListener('abort', onAbort, { once: true });
+  if (signal?.aborted === true) stop();
+  const finished = new Promise<void>((resolve, reject) => {
+    child.once('error', (cause) => reject(cannotStart(path, cause)));
+    child.once('exit', (code, killedBy) => {
+      if (code === 0 && signal?.aborted !== true) resolve();
+      else if (signal?.aborted === true) reject(interrupted(signal));
+      else void said.then((words) => reject(failed(path, code, killedBy, words)));
+    });
+  }).finally(() => signal?.removeEventListener('abort', onAbort));
+  finished.catch(() => undefined);
+  return { process: child, finished, stop };
+}
+
+/** The end of what a stream says. A program that is killed leaves it open when a child of its own goes on. */
+async function tail(stream: Readable): Promise<string> {
+  let words = '';
+  stream.setEncoding('utf8');
+  stream.on('data', (chunk: string) => (words = (words + chunk).slice(-mostStderr)));
+  await new Promise<void>((resolve) => {
+    stream.once('close', resolve);
+    stream.once('end', resolve);
+  });
+  return words.trim();
+}
+
+/** Runs a program to its end and returns what it wrote. */
+export async function outputOf(path: string, args: string[], options: ChildOptions = {}): Promise<string> {
+  const child = startChild(path, args, options);
+  child.process.stdin?.end();
+  const [output] = await Promise.all([text(child.process.stdout as Readable), child.finished]);
+  return output;
+}
+
+/** The name of a program without its folder. */
+function nameOf(path: string): string {
+  return path.split('/').at(-1) ?? path;
+}
+
+function cannotStart(path: string, cause: Error): DbopsError {
+  return new DbopsError('tool_failed', `${nameOf(path)} cannot be started`, {
+    detail: cause.message,
+    hint: 'Run "dbops doctor": it says which programs are missing and how to get them.',
+    cause,
+  });
+}
+
+function failed(
+  path: string,
+  code: number | null,
+  killedBy: NodeJS.Signals | null,
+  words: string,
+): DbopsError {
+  const how = killedBy === null ? `ended with exit code ${String(code)}` : `was ended by ${killedBy}`;
+  return new DbopsError('tool_failed', `${nameOf(path)} ${how}`, {
+    detail: words === '' ? undefined : words,
+  });
+}
+
+/** The error of an interruption, as sessions report it. */
+export function interrupted(signal: AbortSignal): DbopsError {
+  const isTermination = signal.reason === 'SIGTERM' || signal.reason === 'SIGHUP';
+  return new DbopsError(
+    isTermination ? 'terminated' : 'interrupted',
+    `interrupted by ${String(signal.reason)}`,
+    {
+      hint: 'Running the same command again goes on from here.',
+    },
+  );
+}
+
+function lowerPriority(pid: number): void {
+  try {
+    os.setPriority(pid, os.constants.priority.PRIORITY_LOW);
+  } catch {
+    // It has ended already; its exit code says why.
+  }
+}
+
+/** Our environment without what is meant for us, or for a connection of our own choice. */
+function inherited(): Record<string, string> {
+  const kept: Record<string, string> = {};
+  for (const [name, value] of Object.entries(process.env)) {
+    if (value === undefined) continue;
+    // The password file and the service file are places, which the URL and the settings do not name.
+    if (/^(PG|DBOPS_|DATABASE_URL)/.test(name) && name !== 'PGPASSFILE') continue;
+    kept[name] = value;
+  }
+  return kept;
+}
