@@ -63,6 +63,32 @@ async function tryLock(db: Db, key: number): Promise<boolean> {
   return row?.locked === true;
 }
 
+/**
+ * Takes a table's lock for the transaction that is open, once, and says whether it was free. A session that holds the
+ * lock gets it again; one that has lost it (its pooler gave it another backend) does not, when another run has it.
+ */
+export async function tryTableLockInTransaction(db: Db, tableOid: number): Promise<boolean> {
+  const [row] = await db.query<{ locked: boolean }>({
+    text: '/* dbops:locks.try-in-transaction */ select pg_catalog.pg_try_advisory_xact_lock($1, $2) as locked',
+    values: [lockClass, toInt4(tableOid)],
+  });
+  return row?.locked === true;
+}
+
+/** Which of these tables another session of dbops works on at the moment. */
+export async function listLockedTables(db: Db, tableOids: number[]): Promise<number[]> {
+  const rows = await db.query<{ oid: number }>({
+    text: `/* dbops:locks.tables */
+      select l.objid::int8::float8 as oid from pg_catalog.pg_locks as l
+       where l.locktype = 'advisory' and l.granted and l.objsubid = 2 and l.classid = $1::oid
+         and l.database = (select d.oid from pg_catalog.pg_database as d
+                            where d.datname = pg_catalog.current_database())
+         and l.pid <> pg_catalog.pg_backend_pid() and l.objid = any ($2::oid[])`,
+    values: [lockClass, tableOids],
+  });
+  return rows.map((row) => row.oid);
+}
+
 async function busy(db: Db, key: number, name: LockName): Promise<DbopsError> {
   const what = typeof name === 'string' ? `"partition ${name}"` : `table ${name.name}`;
   const [holder] = await db.query<HolderRow>({

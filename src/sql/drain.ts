@@ -292,24 +292,6 @@ export function batchSql(move: Move, size: number, keyIsIndexed: boolean): strin
   );
 }
 
-/** A session that waits for a lock which this one holds. */
-export interface WaiterRow {
-  pid: number;
-  user: string;
-  query: string;
-}
-
-/** Who waits for this session, asked before it commits. Privilege: pg_read_all_stats to see queries of others. */
-export async function listWaiters(db: Db): Promise<WaiterRow[]> {
-  return await db.query<WaiterRow>({
-    text: `/* dbops:drain.waiters */
-      select distinct l.pid, coalesce(a.usename::text, '') as "user", coalesce(pg_catalog.left(a.query, 200), '') as query
-        from pg_catalog.pg_locks as l
-        left join pg_catalog.pg_stat_activity as a on a.pid = l.pid
-       where not l.granted and pg_catalog.pg_backend_pid() = any (pg_catalog.pg_blocking_pids(l.pid))`,
-  });
-}
-
 /** A foreign key that points at a partitioned table, for the check after triggers were off. */
 export interface IncomingKey {
   constraint: string;

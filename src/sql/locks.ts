@@ -92,3 +92,21 @@ export async function listBlockers(db: Db, needs: LockNeed[]): Promise<BlockerRo
     values: [pairs.map((pair) => pair.table), pairs.map((pair) => pair.mode)],
   });
 }
+
+/** A session that waits for a lock which this one holds. */
+export interface WaiterRow {
+  pid: number;
+  user: string;
+  query: string;
+}
+
+/** Who waits for this session, asked before it commits. Privilege: pg_read_all_stats to see queries of others. */
+export async function listWaiters(db: Db): Promise<WaiterRow[]> {
+  return await db.query<WaiterRow>({
+    text: `/* dbops:locks.waiters */
+      select distinct l.pid, coalesce(a.usename::text, '') as "user", coalesce(pg_catalog.left(a.query, 200), '') as query
+        from pg_catalog.pg_locks as l
+        left join pg_catalog.pg_stat_activity as a on a.pid = l.pid
+       where not l.granted and pg_catalog.pg_backend_pid() = any (pg_catalog.pg_blocking_pids(l.pid))`,
+  });
+}

@@ -1,6 +1,6 @@
 import { humanCount, humanSeconds } from '../../output/human.ts';
 import { renderTable } from '../../output/table.ts';
-import { defaultBatchSize } from '../../partition/drain/batches.ts';
+import { defaultBatchSize } from '../../plan/batch-size.ts';
 import {
   defaultLimitMs,
   drain,

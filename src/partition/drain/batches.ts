@@ -1,25 +1,11 @@
 import { DbopsError } from '../../errors.ts';
 import { pause } from '../../plan/apply.ts';
+import { batchSizes, nextSize } from '../../plan/batch-size.ts';
 import { isRetryable } from '../../pg/sqlstate.ts';
-import {
-  getDrainSource,
-  listWaiters,
-  moveBatch,
-  type BatchRow,
-  type Move,
-  type WaiterRow,
-  type WalkCursor,
-} from '../../sql/drain.ts';
+import { getDrainSource, moveBatch, type BatchRow, type Move, type WalkCursor } from '../../sql/drain.ts';
+import { listWaiters, type WaiterRow } from '../../sql/locks.ts';
 import { displayName, visible } from '../../sql/quote.ts';
 import type { JobContext } from '../context.ts';
-
-/** What one batch aims to take, in milliseconds. */
-const aimMs = { least: 100, most: 250 };
-const sizes = { first: 1000, least: 10 };
-
-/** The most rows of one batch, unless --batch-size says otherwise. */
-export const defaultBatchSize = 50_000;
-const maxGrowth = 1.2;
 
 /** So many batches in a row with somebody waiting for our row locks, and the run stops. */
 const maxWaitedFor = 5;
@@ -29,14 +15,6 @@ const maxFailures = 20;
 
 /** Walks over the source until nothing is left, but not for ever: the final transaction takes the rest. */
 const maxWalks = 5;
-
-/** The next size of a batch, from what the last one took. Grows slowly and shrinks fast. Pure. */
-export function nextSize(size: number, tookMs: number, most: number): number {
-  if (tookMs > aimMs.most)
-    return Math.max(Math.floor(size * Math.max(aimMs.most / tookMs, 0.5)), sizes.least);
-  if (tookMs >= aimMs.least) return size;
-  return Math.min(Math.ceil(size * maxGrowth), most);
-}
 
 /** The job's cursor as it is kept. */
 export interface DrainCursor {
@@ -68,7 +46,7 @@ export async function moveInBatches(context: JobContext, work: BatchWork): Promi
   for (let walk = 1; walk <= maxWalks; walk += 1) {
     const before = moved;
     moved = await walkOnce(context, work, cursor, moved);
-    if (moved - before < sizes.first) break;
+    if (moved - before < batchSizes.first) break;
     cursor = await newWalk(context, work);
   }
   return moved;
@@ -93,7 +71,7 @@ async function walkOnce(
   let moved = alreadyMoved;
   const unit = cursor.by === 'key' ? 1 : rowsInBlock;
   const most = Math.max(Math.floor(work.batchSize / unit), 1);
-  let size = Math.min(Math.ceil(sizes.first / unit), most);
+  let size = Math.min(Math.ceil(batchSizes.first / unit), most);
   let failures = 0;
   let waitedFor = 0;
   let reportedAt = performance.now();
@@ -105,7 +83,7 @@ async function walkOnce(
     } catch (error) {
       failures += 1;
       if (!isRetryable(error) || failures > maxFailures) throw error;
-      size = Math.max(Math.floor(size / 2), Math.ceil(sizes.least / unit));
+      size = Math.max(Math.floor(size / 2), Math.ceil(batchSizes.least / unit));
       await pause(50 * failures * (0.5 + Math.random()), context.signal);
       continue;
     }
