@@ -1,6 +1,6 @@
 import { durationMs, type Duration } from './duration.ts';
 import type { Path, Problem } from './issues.ts';
-import type { FilePartition, FileSettings } from './schema.ts';
+import type { FilePartition, FileRowsJob, FileSettings } from './schema.ts';
 import { splitTable, writeTable } from './table-name.ts';
 
 /** What the schema alone cannot see: values that contradict each other, and durations that would do harm. */
@@ -9,6 +9,9 @@ export function contradictions(settings: FileSettings): Problem[] {
     ...durationLimits(settings),
     ...duplicates(settings.partitions ?? []),
     ...(settings.partitions ?? []).flatMap((item, index) => inPartition(item, ['partitions', index])),
+    ...Object.entries(settings.rows?.jobs ?? {}).flatMap(([name, job]) =>
+      inRowsJob(job, ['rows', 'jobs', name]),
+    ),
   ];
 }
 
@@ -79,6 +82,26 @@ function inPartition(item: FilePartition, path: Path): Problem[] {
       path: [...path, 'retention', 'cold'],
       message: 'is the total age and must be longer than hot',
     });
+  }
+  return problems;
+}
+
+/** A job does one thing, to rows that it names; the other keys must go with that. */
+function inRowsJob(job: FileRowsJob, path: Path): Problem[] {
+  const problems: Problem[] = [];
+  const verbs = (['purge', 'move', 'mask'] as const).filter((verb) => job[verb] !== undefined);
+  const [verb] = verbs;
+  if (verb === undefined || verbs.length > 1) {
+    return [{ path, message: 'must name one table, under purge, move or mask' }];
+  }
+  const wrong = (key: string, message: string) => problems.push({ path: [...path, key], message });
+  if (verb === 'move' && job.to === undefined) wrong('to', 'is missing: where do the rows go?');
+  if (verb !== 'move' && job.to !== undefined) wrong('to', 'goes with move');
+  if (verb !== 'move' && job.create !== undefined) wrong('create', 'goes with move');
+  if (verb === 'mask' && Object.keys(job.set ?? {}).length === 0) wrong('set', 'must name a column');
+  if (verb !== 'mask' && job.set !== undefined) wrong('set', 'goes with mask');
+  if (job.olderThan === undefined && job.where === undefined) {
+    problems.push({ path, message: 'must say which rows: olderThan, where, or both' });
   }
   return problems;
 }

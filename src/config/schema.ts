@@ -1,5 +1,7 @@
 import * as z from 'zod/mini';
 import { durationPattern, parseDuration, type Duration } from './duration.ts';
+import { parseOlderThan } from './older-than.ts';
+import { sizePattern } from './size.ts';
 
 // A file is checked once: compiling the schema to a function first costs more than it saves.
 z.config({ jitless: true });
@@ -141,6 +143,68 @@ const partition = z.strictObject({
     .check(z.describe('Storage parameters of new partitions, e.g. autovacuum_vacuum_scale_factor.')),
 });
 
+const size = z
+  .string()
+  .check(
+    z.regex(new RegExp(sizePattern), 'must be a size such as "10 GB" or "512 MB"'),
+    z.describe('A size in powers of 1024: "512 MB", "10 GB".'),
+  );
+
+const rowsLimits = z.strictObject({
+  maxTime: z.optional(duration).check(z.describe('The longest run; the next one goes on.')),
+  until: z
+    .optional(z.string().check(z.regex(/^([01]\d|2[0-3]):[0-5]\d$/, 'must be a time of day such as "05:00"')))
+    .check(z.describe("Time of day at which a run ends, in the job's time zone.")),
+  replicaLag: z
+    .optional(duration)
+    .check(z.describe('Stop while a standby is this far behind; default 30 s.')),
+  slotBacklog: z
+    .optional(size)
+    .check(z.describe('Stop while a replication slot holds back this much WAL; default 10 GB.')),
+  archiveBacklog: z
+    .optional(size)
+    .check(z.describe('Stop while this much WAL waits for archive_command; default 10 GB.')),
+  waiters: z
+    .optional(z.int().check(z.minimum(1)))
+    .check(z.describe('Stop after so many batches in a row that others waited for; default 5.')),
+  pause: z
+    .optional(duration)
+    .check(z.describe('How long a run waits for that to get better before it ends; default 5 min.')),
+  batchSize: z
+    .optional(z.int().check(z.minimum(10), z.maximum(1_000_000)))
+    .check(z.describe('The most rows that one batch looks at; default 50000.')),
+  gentle: z.optional(z.boolean()).check(z.describe('Rest after each batch for as long as it took.')),
+});
+
+const rowsJob = z.strictObject({
+  purge: z.optional(name).check(z.describe('schema.table whose rows are deleted.')),
+  move: z.optional(name).check(z.describe('schema.table whose rows go to another table.')),
+  mask: z.optional(name).check(z.describe('schema.table whose columns are overwritten.')),
+  olderThan: z
+    .optional(
+      z
+        .string()
+        .check(
+          z.refine(
+            (text) => parseOlderThan(text) !== undefined,
+            'must be a column and a duration, such as "created_at 30 days"',
+          ),
+        ),
+    )
+    .check(z.describe('A column and an age: "published_at 7 days". The moment is frozen when a job begins.')),
+  where: z.optional(name).check(z.describe("SQL condition on the row alone: status = 'PUBLISHED'.")),
+  to: z.optional(name).check(z.describe('Where moved rows go: schema.table.')),
+  create: z.optional(z.boolean()).check(z.describe('Make that table when it is not there.')),
+  set: z
+    .optional(z.record(z.string(), name))
+    .check(z.describe("Masked columns, each with its SQL expression: 'null', or 'md5(email)'.")),
+  cascade: z
+    .optional(z.boolean())
+    .check(z.describe('Let foreign keys change other tables as well (ON DELETE CASCADE, SET NULL).')),
+  timezone: z.optional(timezone),
+  limits: z.optional(rowsLimits),
+});
+
 const connection = z.strictObject({
   url: z
     .optional(name)
@@ -184,12 +248,19 @@ export const fileSchema = z.strictObject({
     .check(z.describe('Where archives and backups are kept, by a name of your own.')),
   archive: z.optional(archive),
   partitions: z.optional(z.array(partition)),
+  rows: z
+    .optional(
+      z.strictObject({ limits: z.optional(rowsLimits), jobs: z.optional(z.record(z.string(), rowsJob)) }),
+    )
+    .check(z.describe('Jobs of "rows run": rows that are deleted, moved or masked, by a name of your own.')),
 });
 
 /** What a file says, checked but not yet completed with defaults. */
 export type FileSettings = z.infer<typeof fileSchema>;
 export type FilePartition = z.infer<typeof partition>;
 export type FileStore = z.infer<typeof store>;
+export type FileRowsJob = z.infer<typeof rowsJob>;
+export type FileRowsLimits = z.infer<typeof rowsLimits>;
 export type ProofLevel = (typeof proofLevels)[number];
 export type IntervalUnit = (typeof intervalUnits)[number];
 

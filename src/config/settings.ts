@@ -4,6 +4,7 @@ import { durationMs, type Duration } from './duration.ts';
 import type { Environment } from './environment.ts';
 import { loadFiles, type LoadedFile } from './load.ts';
 import { Picker, type Origin } from './picker.ts';
+import { rowsSettings, type RowsSettings } from './rows.ts';
 import type { FilePartition, FileSettings, IntervalUnit, ProofLevel } from './schema.ts';
 import { storeSettings, type StoreSettings } from './stores.ts';
 import { splitTable } from './table-name.ts';
@@ -71,6 +72,7 @@ export interface Settings {
   stores: StoreSettings[];
   archive: ArchiveSettings;
   partitions: PartitionSettings[];
+  rows: RowsSettings;
   files: LoadedFile[];
   /** Where each value came from, for `config show`: [path, value, source], secrets masked. */
   origins: Origin[];
@@ -120,6 +122,10 @@ async function resolveSettings(
       { value: { months: 0, seconds }, source: 'default' },
     ]) as Duration;
   const stores = await storeSettings(picker, files, cwd);
+  const timezone = picker.pick('defaults.timezone', [
+    ...picker.fromFiles((file) => file.defaults?.timezone),
+    { value: 'UTC', source: 'default' },
+  ]) as string;
   return {
     connection,
     stateSchema: picker.pick('state.schema', [
@@ -133,7 +139,8 @@ async function resolveSettings(
     ensureEvery: duration('checks.ensureEvery', (file) => file.checks?.ensureEvery, 86_400),
     stores,
     archive: archiveSettings(picker),
-    partitions: partitionSettings(picker, duration, stores),
+    partitions: partitionSettings(picker, duration, stores, timezone),
+    rows: rowsSettings(picker, files, timezone),
     files,
     origins: picker.origins,
   };
@@ -171,11 +178,8 @@ function partitionSettings(
   picker: Picker,
   duration: (path: string, read: (file: FileSettings) => Duration | undefined, seconds: number) => Duration,
   stores: StoreSettings[],
+  timezone: string,
 ): PartitionSettings[] {
-  const timezone = picker.pick('defaults.timezone', [
-    ...picker.fromFiles((file) => file.defaults?.timezone),
-    { value: 'UTC', source: 'default' },
-  ]) as string;
   const premake = picker.pick('defaults.premake', [
     ...picker.fromFiles((file) => file.defaults?.premake),
     { value: 6, source: 'default' },

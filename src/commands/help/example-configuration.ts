@@ -85,4 +85,33 @@ partitions:
     key: id
     interval: 10000000             # ids in one partition
     retention: { hot: 500000000 }  # ids behind the newest
+
+rows:                              # what "dbops rows run" does, in tables that are not partitioned
+  limits:                          # when a run stops; the next one goes on. Each job may have its own
+    maxTime: 2 h
+    until: '05:00'
+    replicaLag: 30 s
+    slotBacklog: 10 GB
+    archiveBacklog: 10 GB
+    waiters: 5                     # batches in a row that others waited for
+    pause: 5 min                   # how long a run waits for that to get better
+    batchSize: 50000               # the most rows that one batch looks at
+    gentle: false                  # true: rest after each batch for as long as it took
+  jobs:
+    outbox-published:
+      purge: public.event_outbox
+      olderThan: published_at 7 days
+      where: status = 'PUBLISHED'
+      cascade: false               # true: ON DELETE CASCADE may delete rows of other tables
+    old-calls:
+      move: public.llm_call_logs
+      to: public.llm_call_logs_archive
+      create: true
+      olderThan: created_at 30 days
+    old-addresses:
+      mask: public.audit_logs
+      olderThan: created_at 5 years
+      set: { ip_address: 'null' }
+      timezone: Asia/Seoul         # where a day begins, for columns that know no zone
+      limits: { maxTime: 30 min }
 `;
