@@ -13,7 +13,7 @@ const layers = {
   config: ['errors'],
   output: ['errors'],
   process: ['errors'],
-  storage: ['errors'],
+  storage: ['config', 'errors'],
   state: ['sql', 'pg', ...shared],
   plan: ['sql', 'pg', ...shared],
   partition: ['plan', 'state', 'sql', 'pg', ...shared],

@@ -52,7 +52,11 @@ const result = await build({
   // DuckDB is a native library that its users install beside dbops.
   external: ['pg-native', '@duckdb/node-api'],
   plugins: [lazyChildProcess],
-  define: { __DBOPS_VERSION__: JSON.stringify(version) },
+  define: {
+    __DBOPS_VERSION__: JSON.stringify(version),
+    // The bundled SDK runs on this Node; what its later versions will need is no news for an operator.
+    'process.env.AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED': '"true"',
+  },
   // CommonJS packages inside an ES module bundle call require for Node's own modules.
   banner: { js: "import{createRequire as __cr}from'node:module';const require=__cr(import.meta.url);" },
 });

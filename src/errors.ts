@@ -36,6 +36,7 @@ export const errorCodes = {
   object_changed: 4,
   out_of_resources: 4,
   sql_failed: 4,
+  store_exists: 4,
   archive_damaged: 7,
   // the rest
   partly_done: 5,
@@ -43,6 +44,7 @@ export const errorCodes = {
   tool_failed: 7,
   store_failed: 7,
   store_denied: 7,
+  store_missing: 7,
   output_failed: 7,
   interrupted: 130,
   terminated: 143,
@@ -100,4 +102,16 @@ export function afterChanges(error: DbopsError, done: string): DbopsError {
     detail: error.detail,
     cause: error,
   });
+}
+
+/** The error of an interruption; the signal's reason is the name of what ended the run, such as SIGINT. */
+export function interrupted(signal: AbortSignal): DbopsError {
+  const isTermination = signal.reason === 'SIGTERM' || signal.reason === 'SIGHUP';
+  return new DbopsError(
+    isTermination ? 'terminated' : 'interrupted',
+    `interrupted by ${String(signal.reason)}`,
+    {
+      hint: 'Running the same command again goes on from here.',
+    },
+  );
 }

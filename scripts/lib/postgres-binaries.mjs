@@ -114,7 +114,7 @@ export function embeddedBinaries(major) {
  * Where downloads are kept between runs. A server cannot run as root, so for root the place has to be
  * one that others can enter: root's own home usually is not, then it is a directory under /var/cache.
  */
-function cacheDirectory() {
+export function cacheDirectory() {
   const own = path.join(process.env['XDG_CACHE_HOME'] || path.join(os.homedir(), '.cache'), 'dbops-test');
   const places = process.getuid?.() === 0 ? [own, '/var/cache/dbops-test', '/tmp/dbops-test-cache'] : [own];
   const place = places.find((dir) => process.getuid?.() !== 0 || othersCanEnter(dir));

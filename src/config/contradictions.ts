@@ -1,12 +1,14 @@
 import { durationMs, type Duration } from './duration.ts';
 import type { Path, Problem } from './issues.ts';
 import type { FilePartition, FileRowsJob, FileSettings } from './schema.ts';
+import { storeProblems } from './store-problems.ts';
 import { splitTable, writeTable } from './table-name.ts';
 
 /** What the schema alone cannot see: values that contradict each other, and durations that would do harm. */
 export function contradictions(settings: FileSettings): Problem[] {
   return [
     ...durationLimits(settings),
+    ...storeProblems(settings),
     ...duplicates(settings.partitions ?? []),
     ...(settings.partitions ?? []).flatMap((item, index) => inPartition(item, ['partitions', index])),
     ...Object.entries(settings.rows?.jobs ?? {}).flatMap(([name, job]) =>

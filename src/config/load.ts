@@ -7,6 +7,7 @@ import { contradictions } from './contradictions.ts';
 import type { Environment } from './environment.ts';
 import { describeIssue, pathText, valueAt, type Issue, type Path, type Problem } from './issues.ts';
 import { fileSchema, type FileSettings } from './schema.ts';
+import { copiesProblems } from './store-problems.ts';
 
 /** A configuration file as it was read: its values, and where each stands. */
 export interface LoadedFile {
@@ -41,8 +42,23 @@ export async function loadFiles(
     if (parsed.problems.length > 0) invalid.push({ path: place.path, problems: parsed.problems });
     else files.push({ ...place, settings: parsed.settings, locate: parsed.locate });
   }
+  if (invalid.length === 0) invalid.push(...foreignStores(files));
   if (invalid.length > 0) throw invalidFiles(invalid);
   return files;
+}
+
+/** The stores are those of the nearest file that has any; the other files may name only these. */
+function foreignStores(files: LoadedFile[]): InvalidFile[] {
+  const owner = files.find((file) => file.settings.stores !== undefined);
+  return files
+    .filter((file) => file !== owner)
+    .map((file) => ({
+      path: file.path,
+      problems: copiesProblems(file.settings, Object.keys(owner?.settings.stores ?? {})).map(
+        (problem) => `${file.locate(problem.path)}: ${problem.message}`,
+      ),
+    }))
+    .filter((item) => item.problems.length > 0);
 }
 
 /** The places where a configuration is looked for, the nearest first. */

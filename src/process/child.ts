@@ -2,7 +2,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import os from 'node:os';
 import { text } from 'node:stream/consumers';
 import type { Readable } from 'node:stream';
-import { DbopsError } from '../errors.ts';
+import { DbopsError, interrupted } from '../errors.ts';
 
 /** What a child is run with. Secrets go into its environment, never into its arguments. */
 export interface ChildOptions {
@@ -97,18 +97,6 @@ function failed(
   return new DbopsError('tool_failed', `${nameOf(path)} ${how}`, {
     detail: words === '' ? undefined : words,
   });
-}
-
-/** The error of an interruption, as sessions report it. */
-export function interrupted(signal: AbortSignal): DbopsError {
-  const isTermination = signal.reason === 'SIGTERM' || signal.reason === 'SIGHUP';
-  return new DbopsError(
-    isTermination ? 'terminated' : 'interrupted',
-    `interrupted by ${String(signal.reason)}`,
-    {
-      hint: 'Running the same command again goes on from here.',
-    },
-  );
 }
 
 function lowerPriority(pid: number): void {

@@ -1,0 +1,127 @@
+import { mkdir, open, readdir, realpath, rmdir } from 'node:fs/promises';
+import { dirname, join, sep } from 'node:path';
+import { DbopsError } from '../errors.ts';
+import { compareKeys } from './key.ts';
+
+/** A directory is not readable by everybody: archives hold what the table's grants hide. */
+const folderMode = 0o750;
+
+/**
+ * Throws store_failed where a symbolic link below the root leads elsewhere. The root itself may be reached through
+ * links: its owner chose it. Somebody who may write below the root can still exchange a folder between this look and
+ * the use; Node has no openat(2) that would exclude it.
+ */
+export async function refuseLinks(root: string, path: string): Promise<void> {
+  const realRoot = await realpath(root);
+  const expected = join(realRoot, path.slice(root.length));
+  if ((await realpath(path)) === expected) return;
+  throw new DbopsError('store_failed', `a symbolic link leads out of ${path}`, {
+    hint: 'Folders of a store are real ones: let the store itself begin elsewhere, or mount the other disk there.',
+  });
+}
+
+/** Makes a directory and those above it, each durable in the one that holds it. */
+export async function makeFolder(path: string): Promise<void> {
+  const first = await mkdir(path, { recursive: true, mode: folderMode });
+  if (first === undefined) return;
+  for (let at = path; ; at = dirname(at)) {
+    await syncFolder(dirname(at));
+    if (at === first || at === dirname(at)) return;
+  }
+}
+
+/** A name is on disk only once its directory is. File systems that cannot sync a directory say EINVAL. */
+export async function syncFolder(path: string): Promise<void> {
+  const handle = await open(path, 'r');
+  try {
+    await handle.sync();
+  } catch (error) {
+    if (!['EINVAL', 'ENOTSUP'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error;
+  } finally {
+    await handle.close();
+  }
+}
+
+/** Removes the folders above a deleted object that hold nothing any more, up to the root. */
+export async function removeEmptyFolders(root: string, path: string): Promise<void> {
+  for (let at = path; at.startsWith(root + sep); at = dirname(at)) {
+    try {
+      await rmdir(at);
+    } catch {
+      // It holds something else, or is gone already.
+      return;
+    }
+  }
+}
+
+export interface FoundFile {
+  /** Relative to the root, with slashes. */
+  key: string;
+  path: string;
+}
+
+/**
+ * The files whose key begins with `prefix`, in order of the keys, as S3 lists them. Links and other special files are
+ * passed over. Memory holds the names of the folders on one path.
+ */
+export async function* walk(
+  root: string,
+  prefix: string,
+  take: (name: string) => boolean,
+): AsyncGenerator<FoundFile> {
+  const slash = prefix.lastIndexOf('/') + 1;
+  yield* walkFolder(root, prefix.slice(0, slash), prefix.slice(slash), take);
+}
+
+async function* walkFolder(
+  root: string,
+  folder: string,
+  start: string,
+  take: (name: string) => boolean,
+): AsyncGenerator<FoundFile> {
+  for (const { name, isFolder } of await entriesOf(join(root, folder))) {
+    const key = `${folder}${name}`;
+    if (isFolder) {
+      if (name.startsWith(start) && !name.startsWith('.')) yield* walkFolder(root, `${key}/`, '', take);
+    } else if (take(name) && (start === '' || name.startsWith(start))) {
+      yield { key, path: join(root, key) };
+    }
+  }
+}
+
+/** Files and folders, in the order of the keys: a folder's name counts with its slash. */
+async function entriesOf(path: string): Promise<{ name: string; isFolder: boolean }[]> {
+  try {
+    const entries = await readdir(path, { withFileTypes: true });
+    return entries
+      .filter((entry) => entry.isFile() || entry.isDirectory())
+      .map((entry) => ({ name: entry.name, isFolder: entry.isDirectory() }))
+      .sort((a, b) => compareKeys(sortName(a), sortName(b)));
+  } catch (error) {
+    if (isMissing(error)) return [];
+    throw error;
+  }
+}
+
+function sortName(entry: { name: string; isFolder: boolean }): string {
+  return entry.isFolder ? `${entry.name}/` : entry.name;
+}
+
+/** The names of the folders in one that hold an object somewhere below; S3 knows no others. */
+export async function foldersIn(
+  root: string,
+  prefix: string,
+  take: (name: string) => boolean,
+): Promise<string[]> {
+  const names: string[] = [];
+  for (const { name, isFolder } of await entriesOf(join(root, prefix))) {
+    if (!isFolder || name.startsWith('.')) continue;
+    const first = await walkFolder(root, `${prefix}${name}/`, '', take).next();
+    if (first.done !== true) names.push(name);
+  }
+  return names;
+}
+
+export function isMissing(error: unknown): boolean {
+  return ['ENOENT', 'ENOTDIR'].includes((error as NodeJS.ErrnoException).code ?? '');
+}

@@ -1,0 +1,254 @@
+import { randomBytes } from 'node:crypto';
+import { constants } from 'node:fs';
+import { link, open, rename, unlink, type FileHandle } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import { Readable } from 'node:stream';
+import { pathToFileURL } from 'node:url';
+import { DbopsError, interrupted } from '../errors.ts';
+import { CheckedBody } from './body.ts';
+import {
+  foldersIn,
+  isMissing,
+  makeFolder,
+  refuseLinks,
+  removeEmptyFolders,
+  syncFolder,
+  walk,
+} from './file-paths.ts';
+import { describeFailure, statOf, writeAll } from './file-write.ts';
+import { checkKey, checkPrefix, isKey } from './key.ts';
+import type { GetOptions, PutOptions, Store, Stored, StoredObject, UnfinishedUpload } from './store.ts';
+
+const fileMode = 0o640;
+const chunkBytes = 256 * 1024;
+/** .upload-<16 hexadecimal digits>-<name of the object> */
+const temporaryName = /^\.upload-[0-9a-f]{16}-(.+)$/;
+
+/**
+ * Objects as files below a directory: written under a temporary name, synced, renamed, and the directory synced, so
+ * that neither a crash nor a full disk leaves half an object under its key.
+ */
+export class FileStore implements Store {
+  readonly name: string;
+  readonly url: string;
+  readonly #root: string;
+
+  /** `root` is an absolute path; it is made when the first object is put. */
+  constructor(name: string, root: string) {
+    this.name = name;
+    this.url = pathToFileURL(root).href;
+    this.#root = root;
+  }
+
+  async put(
+    key: string,
+    body: AsyncIterable<Uint8Array> | Uint8Array,
+    options: PutOptions = {},
+  ): Promise<Stored> {
+    checkKey(key);
+    const path = join(this.#root, key);
+    return await this.#named('write', path, async () => {
+      if (options.ifAbsent === true && (await statOf(path)) !== undefined) throw this.#exists(key);
+      const { handle, temporary } = await this.#openTemporary(path);
+      try {
+        const stored = await writeAll(handle, body, options);
+        // Some network file systems report a full disk only here.
+        await handle.close();
+        if (options.ifAbsent === true) await this.#linkNew(temporary, path, key);
+        else await rename(temporary, path);
+        await syncFolder(dirname(path));
+        return stored;
+      } catch (error) {
+        await handle.close().catch(() => undefined);
+        await unlink(temporary).catch(() => undefined);
+        throw error;
+      }
+    });
+  }
+
+  async get(key: string, options: GetOptions = {}): Promise<Readable> {
+    checkKey(key);
+    const path = join(this.#root, key);
+    return await this.#named('read', path, async () => {
+      const handle = await this.#openObject(path, key);
+      try {
+        const info = await handle.stat();
+        if (!info.isFile()) throw this.#missing(key);
+        const { start = 0, end = Infinity } = options.range ?? {};
+        const until = Math.min(end, info.size);
+        if (options.range !== undefined && start >= info.size && start < end)
+          throw this.#beyond(key, info.size);
+        if (start >= until) {
+          await handle.close();
+          return Readable.from([]);
+        }
+        const source = handle.createReadStream({ start, end: until - 1, highWaterMark: chunkBytes });
+        return new CheckedBody(source, {
+          expectedBytes: until - start,
+          idleTimeoutMs: 0,
+          signal: options.signal,
+          describe: (cause) => this.#failure('read', path, cause) as Error,
+        });
+      } catch (error) {
+        await handle.close().catch(() => undefined);
+        throw error;
+      }
+    });
+  }
+
+  async head(key: string): Promise<StoredObject | undefined> {
+    checkKey(key);
+    const path = join(this.#root, key);
+    return await this.#named('look at', path, async () => {
+      const info = await statOf(path);
+      if (info?.isFile() !== true) return undefined;
+      await refuseLinks(this.#root, dirname(path));
+      return { key, sizeBytes: info.size, modifiedAt: info.mtime };
+    });
+  }
+
+  async *list(
+    prefix: string,
+    options: { signal?: AbortSignal | undefined } = {},
+  ): AsyncIterable<StoredObject> {
+    checkPrefix(prefix);
+    try {
+      await this.#refuseLinks(prefix);
+      for await (const { key, path } of walk(this.#root, prefix, isKey)) {
+        if (options.signal?.aborted === true) throw interrupted(options.signal);
+        const info = await statOf(path);
+        if (info !== undefined) yield { key, sizeBytes: info.size, modifiedAt: info.mtime };
+      }
+    } catch (error) {
+      throw this.#failure('list', join(this.#root, prefix), error);
+    }
+  }
+
+  async listFolders(prefix: string): Promise<string[]> {
+    checkPrefix(prefix);
+    return await this.#named('list', join(this.#root, prefix), async () => {
+      await this.#refuseLinks(prefix);
+      return await foldersIn(this.#root, prefix, isKey);
+    });
+  }
+
+  async delete(key: string): Promise<void> {
+    checkKey(key);
+    const path = join(this.#root, key);
+    await this.#named('delete', path, async () => {
+      if ((await statOf(path))?.isFile() !== true) return;
+      await refuseLinks(this.#root, dirname(path));
+      await unlink(path);
+      await syncFolder(dirname(path));
+      await removeEmptyFolders(this.#root, dirname(path));
+    });
+  }
+
+  async *listUploads(prefix: string): AsyncIterable<UnfinishedUpload> {
+    checkPrefix(prefix);
+    const folder = prefix.slice(0, prefix.lastIndexOf('/') + 1);
+    try {
+      await this.#refuseLinks(prefix);
+      for await (const { key, path } of walk(this.#root, folder, (name) => temporaryName.test(name))) {
+        const id = basename(path);
+        const target = `${key.slice(0, -id.length)}${temporaryName.exec(id)?.[1] ?? ''}`;
+        const info = await statOf(path);
+        // The last byte written, not the first: a long upload that goes on is not an old one.
+        if (info !== undefined && target.startsWith(prefix)) yield { key: target, id, startedAt: info.mtime };
+      }
+    } catch (error) {
+      throw this.#failure('list', join(this.#root, prefix), error);
+    }
+  }
+
+  async abortUpload(upload: UnfinishedUpload): Promise<void> {
+    checkKey(upload.key);
+    const path = join(this.#root, dirname(upload.key), upload.id);
+    await this.#named('delete', path, async () => {
+      if (!temporaryName.test(upload.id) || upload.id.includes('/')) return;
+      if ((await statOf(path))?.isFile() !== true) return;
+      await refuseLinks(this.#root, dirname(path));
+      await unlink(path);
+      await removeEmptyFolders(this.#root, dirname(path));
+    });
+  }
+
+  async close(): Promise<void> {
+    // Every method closes what it opens.
+  }
+
+  /** Another process that deletes may take the empty folder away before the file is in it. */
+  async #openTemporary(path: string): Promise<{ handle: FileHandle; temporary: string }> {
+    const folder = dirname(path);
+    for (let attempt = 1; ; attempt += 1) {
+      await makeFolder(folder);
+      await refuseLinks(this.#root, folder);
+      const temporary = join(folder, `.upload-${randomBytes(8).toString('hex')}-${basename(path)}`);
+      try {
+        return { handle: await open(temporary, 'wx', fileMode), temporary };
+      } catch (error) {
+        if (!isMissing(error) || attempt === 5) throw error;
+      }
+    }
+  }
+
+  async #openObject(path: string, key: string): Promise<FileHandle> {
+    try {
+      await refuseLinks(this.#root, dirname(path));
+      return await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+    } catch (error) {
+      if (isMissing(error)) throw this.#missing(key);
+      throw error;
+    }
+  }
+
+  /** link(2) refuses what exists, which rename(2) replaces. */
+  async #linkNew(temporary: string, path: string, key: string): Promise<void> {
+    try {
+      await link(temporary, path);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'EEXIST') throw this.#exists(key);
+      throw error;
+    }
+    // What stays behind for lack of luck is swept away as an unfinished upload.
+    await unlink(temporary).catch(() => undefined);
+  }
+
+  async #refuseLinks(prefix: string): Promise<void> {
+    const folder = join(this.#root, prefix.slice(0, prefix.lastIndexOf('/') + 1) || '.');
+    try {
+      await refuseLinks(this.#root, folder.replace(/\/$/, ''));
+    } catch (error) {
+      if (!isMissing(error)) throw error;
+    }
+  }
+
+  async #named<Result>(verb: string, path: string, run: () => Promise<Result>): Promise<Result> {
+    try {
+      return await run();
+    } catch (error) {
+      throw this.#failure(verb, path, error);
+    }
+  }
+
+  #failure(verb: string, path: string, cause: unknown): unknown {
+    return describeFailure(this.name, verb, path, cause);
+  }
+
+  #missing(key: string): DbopsError {
+    return new DbopsError('store_missing', `the store "${this.name}" holds no ${key}`, {
+      hint: `Is ${this.url} the place that it was written to? Is the disk mounted?`,
+    });
+  }
+
+  #exists(key: string): DbopsError {
+    return new DbopsError('store_exists', `the store "${this.name}" holds ${key} already`);
+  }
+
+  #beyond(key: string, sizeBytes: number): DbopsError {
+    return new DbopsError(
+      'store_failed',
+      `${key} in the store "${this.name}" has ${String(sizeBytes)} bytes, and the range begins behind them`,
+    );
+  }
+}

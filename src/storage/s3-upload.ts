@@ -1,0 +1,326 @@
+import {
+  AbortMultipartUploadCommand,
+  CompleteMultipartUploadCommand,
+  CreateMultipartUploadCommand,
+  DeleteObjectCommand,
+  HeadObjectCommand,
+  PutObjectCommand,
+  UploadPartCommand,
+  type CompletedPart,
+} from '@aws-sdk/client-s3';
+import { createHash, randomUUID } from 'node:crypto';
+import { DbopsError } from '../errors.ts';
+import { chunksOf, withoutWrapper } from './body.ts';
+import type { S3Requests } from './s3-client.ts';
+import { causeOf, errorName, statusOf } from './s3-errors.ts';
+import type { PutOptions, Stored } from './store.ts';
+
+/** S3's own limits. */
+const leastPartBytes = 5 * 1024 * 1024;
+const mostParts = 10_000;
+const defaultPartBytes = 16 * 1024 * 1024;
+/** So long a failed upload is cleaned up; what then remains is swept away later. */
+const cleanUpMs = 15_000;
+
+/**
+ * The memory of all uploads of a store. Each may fill one part and send another; one more may be under way between
+ * all of them, so that a single upload has two in flight and several together stay within bounds. No upload ever waits
+ * for another: two that are fed by one producer would block each other.
+ */
+export class PartMemory {
+  readonly partBytes: number;
+  readonly #free: Buffer[] = [];
+  #extra = 1;
+
+  constructor(partBytes = defaultPartBytes) {
+    this.partBytes = Math.max(partBytes, leastPartBytes);
+  }
+
+  take(): Buffer {
+    return this.#free.pop() ?? Buffer.allocUnsafeSlow(this.partBytes);
+  }
+
+  giveBack(buffer: Buffer): void {
+    if (this.#free.length < 3) this.#free.push(buffer);
+  }
+
+  tryExtra(): boolean {
+    if (this.#extra === 0) return false;
+    this.#extra -= 1;
+    return true;
+  }
+
+  endExtra(): void {
+    this.#extra += 1;
+  }
+}
+
+/** One object on its way: at once when it is small, else in parts. */
+export class Upload {
+  readonly #requests: S3Requests;
+  readonly #memory: PartMemory;
+  readonly #key: string;
+  readonly #options: PutOptions;
+  /** In the metadata of the object: tells an answer that was lost from an object of somebody else. */
+  readonly #token = randomUUID();
+  readonly #hash = createHash('sha256');
+  readonly #stop = new AbortController();
+  readonly #parts: CompletedPart[] = [];
+  readonly #inFlight = new Set<Promise<void>>();
+  #failure: Error | undefined;
+  #uploadId: string | undefined;
+  #sizeBytes = 0;
+
+  constructor(requests: S3Requests, memory: PartMemory, key: string, options: PutOptions) {
+    this.#requests = requests;
+    this.#memory = memory;
+    this.#key = key;
+    this.#options = options;
+  }
+
+  /** Throws store_exists where the key is taken and must not be. */
+  async run(body: AsyncIterable<Uint8Array> | Uint8Array): Promise<Stored> {
+    const { signal } = this.#options;
+    const onAbort = () => this.#stop.abort(signal?.reason);
+    signal?.addEventListener('abort', onAbort, { once: true });
+    try {
+      if (this.#options.ifAbsent === true && (await this.#find()) !== undefined) throw this.#exists();
+      await this.#send(body);
+      return { sizeBytes: this.#sizeBytes, sha256: this.#hash.digest('hex') };
+    } catch (error) {
+      // The parts that are stopped by this fail as well; the first failure is the one that is told.
+      this.#failure ??= withoutWrapper(error) as Error;
+      this.#stop.abort(signal?.reason);
+      await this.#cleanUp();
+      throw this.#failure;
+    } finally {
+      signal?.removeEventListener('abort', onAbort);
+    }
+  }
+
+  async #send(body: AsyncIterable<Uint8Array> | Uint8Array): Promise<void> {
+    let part = this.#memory.take();
+    let filled = 0;
+    for await (const chunk of chunksOf(body, this.#options.signal)) {
+      this.#hash.update(chunk);
+      this.#sizeBytes += chunk.byteLength;
+      this.#options.onBytes?.(chunk.byteLength);
+      for (let offset = 0; offset < chunk.byteLength;) {
+        // A full part goes when more follows it: an object that fits into one needs no multipart upload.
+        if (filled === part.byteLength) {
+          await this.#startPart(part, filled);
+          part = this.#memory.take();
+          filled = 0;
+        }
+        const taken = Math.min(chunk.byteLength - offset, part.byteLength - filled);
+        part.set(chunk.subarray(offset, offset + taken), filled);
+        filled += taken;
+        offset += taken;
+      }
+      if (this.#failure !== undefined) throw this.#failure;
+    }
+    if (this.#uploadId === undefined) {
+      await this.#putWhole(part.subarray(0, filled));
+      this.#memory.giveBack(part);
+      return;
+    }
+    await this.#startPart(part, filled);
+    await Promise.all(this.#inFlight);
+    if (this.#failure !== undefined) throw this.#failure;
+    await this.#complete(this.#uploadId);
+  }
+
+  async #putWhole(bytes: Buffer): Promise<void> {
+    const sha256 = this.#hash.copy().digest('hex');
+    const command = new PutObjectCommand({
+      ...this.#place(),
+      ...this.#writing({ sha256 }),
+      ...this.#condition(),
+      Body: bytes,
+      ContentLength: bytes.byteLength,
+      ContentMD5: md5(bytes),
+    });
+    await this.#commit('PutObject', (client, options) => client.send(command, options));
+  }
+
+  /** Resolves when the part is under way and there is memory for the next. */
+  async #startPart(part: Buffer, filled: number): Promise<void> {
+    const uploadId = (this.#uploadId ??= await this.#create());
+    let isExtra = false;
+    while (this.#inFlight.size > 0) {
+      isExtra = this.#inFlight.size === 1 && this.#memory.tryExtra();
+      if (isExtra) break;
+      await Promise.race(this.#inFlight);
+    }
+    if (this.#failure !== undefined) throw this.#failure;
+    const number = this.#parts.length + 1;
+    if (number > mostParts) throw this.#tooLarge();
+    const completed: CompletedPart = { PartNumber: number };
+    this.#parts.push(completed);
+    const sending = this.#sendPart(uploadId, completed, part.subarray(0, filled))
+      .then(
+        () => this.#memory.giveBack(part),
+        (error: unknown) => {
+          this.#failure ??= error as Error;
+          this.#stop.abort();
+        },
+      )
+      .finally(() => {
+        if (isExtra) this.#memory.endExtra();
+        this.#inFlight.delete(sending);
+      });
+    this.#inFlight.add(sending);
+  }
+
+  async #sendPart(uploadId: string, part: CompletedPart, bytes: Buffer): Promise<void> {
+    const command = new UploadPartCommand({
+      ...this.#place(),
+      UploadId: uploadId,
+      PartNumber: part.PartNumber,
+      Body: bytes,
+      ContentLength: bytes.byteLength,
+      ContentMD5: md5(bytes),
+    });
+    const { signal } = this.#stop;
+    const answer = await this.#requests.ask('UploadPart', this.#key, { signal }, (client, options) =>
+      client.send(command, options),
+    );
+    part.ETag = answer.ETag;
+  }
+
+  async #create(): Promise<string> {
+    const command = new CreateMultipartUploadCommand({ ...this.#place(), ...this.#writing() });
+    const { UploadId } = await this.#requests.ask(
+      'CreateMultipartUpload',
+      this.#key,
+      this.#options,
+      (client, options) => client.send(command, options),
+    );
+    if (UploadId === undefined)
+      throw this.#requests.failure('CreateMultipartUpload', this.#key, new Error('no UploadId came'));
+    return UploadId;
+  }
+
+  async #complete(uploadId: string): Promise<void> {
+    const command = new CompleteMultipartUploadCommand({
+      ...this.#place(),
+      ...this.#condition(),
+      UploadId: uploadId,
+      MultipartUpload: { Parts: this.#parts },
+    });
+    await this.#commit('CompleteMultipartUpload', (client, options) => client.send(command, options));
+    const found = await this.#find();
+    this.#uploadId = undefined;
+    if (found?.sizeBytes === this.#sizeBytes) return;
+    const sizes = `${String(this.#sizeBytes)} bytes were sent, ${String(found?.sizeBytes ?? 0)} are there`;
+    // Half an object must not stay under a key that promises a whole one.
+    await this.#delete();
+    throw this.#requests.failure('CompleteMultipartUpload', this.#key, new Error(sizes));
+  }
+
+  /**
+   * The request that makes the object visible. Where its answer was lost, or a second attempt is told that the first
+   * had done it, the object itself is asked.
+   */
+  async #commit(
+    verb: 'PutObject' | 'CompleteMultipartUpload',
+    run: Parameters<S3Requests['ask']>[3],
+  ): Promise<void> {
+    let attempts = 0;
+    try {
+      await this.#requests.ask(verb, this.#key, this.#options, (client, options, attempt) => {
+        attempts = attempt;
+        return run(client, options, attempt);
+      });
+    } catch (error) {
+      const cause = causeOf(error);
+      const status = statusOf(cause);
+      const isUncertain = attempts > 1 || status === undefined || status < 400 || status >= 500;
+      if (isUncertain && this.#options.signal?.aborted !== true) {
+        const found = await this.#find().catch(() => undefined);
+        if (found?.token === this.#token && found.sizeBytes === this.#sizeBytes) return;
+      }
+      if (this.#options.ifAbsent === true && (errorName(cause) === 'PreconditionFailed' || status === 412)) {
+        throw this.#exists();
+      }
+      throw error;
+    }
+  }
+
+  async #find(): Promise<{ sizeBytes: number; token: string | undefined } | undefined> {
+    try {
+      const command = new HeadObjectCommand(this.#place());
+      const answer = await this.#requests.ask('HeadObject', this.#key, this.#options, (client, options) =>
+        client.send(command, options),
+      );
+      return { sizeBytes: answer.ContentLength ?? 0, token: answer.Metadata?.['dbops-upload'] };
+    } catch (error) {
+      if (statusOf(causeOf(error)) === 404) return undefined;
+      throw error;
+    }
+  }
+
+  async #delete(): Promise<void> {
+    const command = new DeleteObjectCommand(this.#place());
+    const signal = AbortSignal.timeout(cleanUpMs);
+    await this.#requests
+      .ask('DeleteObject', this.#key, { signal }, (client, options) => client.send(command, options))
+      .catch(() => undefined);
+  }
+
+  /** Parts that arrive after the abort would stay for ever, so those under way are waited for. */
+  async #cleanUp(): Promise<void> {
+    await Promise.all(this.#inFlight);
+    if (this.#uploadId === undefined) return;
+    const command = new AbortMultipartUploadCommand({ ...this.#place(), UploadId: this.#uploadId });
+    const signal = AbortSignal.timeout(cleanUpMs);
+    await this.#requests
+      .ask('AbortMultipartUpload', this.#key, { signal }, (client, options) => client.send(command, options))
+      .catch(() => undefined);
+  }
+
+  #place(): { Bucket: string; Key: string } {
+    return { Bucket: this.#requests.bucket, Key: `${this.#requests.prefix}${this.#key}` };
+  }
+
+  #writing(metadata: Record<string, string> = {}) {
+    const { kmsKeyId, storageClass } = this.#requests.settings;
+    return {
+      Metadata: { 'dbops-upload': this.#token, ...metadata },
+      ...(kmsKeyId === undefined ? {} : { ServerSideEncryption: 'aws:kms' as const, SSEKMSKeyId: kmsKeyId }),
+      ...(storageClass === undefined ? {} : { StorageClass: storageClass as 'STANDARD' }),
+    };
+  }
+
+  #condition(): { IfNoneMatch?: string } {
+    return this.#options.ifAbsent === true ? { IfNoneMatch: '*' } : {};
+  }
+
+  #exists(): DbopsError {
+    const store = this.#requests.settings.name;
+    return new DbopsError('store_exists', `the store "${store}" holds ${this.#key} already`);
+  }
+
+  #tooLarge(): DbopsError {
+    const most = Math.floor((mostParts * this.#memory.partBytes) / 1024 ** 3);
+    return new DbopsError(
+      'store_failed',
+      `${this.#key} is larger than the ${String(most)} GiB that one object may have`,
+      {
+        hint: 'Let the table be archived by more jobs: each part of an archive is an object of its own.',
+      },
+    );
+  }
+}
+
+/**
+ * Content-MD5, which every S3 store checks and buckets with Object Lock demand. Undefined where OpenSSL is in FIPS
+ * mode, which has no MD5.
+ */
+function md5(bytes: Uint8Array): string | undefined {
+  try {
+    return createHash('md5').update(bytes).digest('base64');
+  } catch {
+    return undefined;
+  }
+}
