@@ -15,7 +15,7 @@ import { withoutMasked } from '../../../src/archive/definition/masked.ts';
 import { renderAfterLoad } from '../../../src/archive/definition/render-after-load.ts';
 import { renderTypes } from '../../../src/archive/definition/render-requirements.ts';
 import { renderTable } from '../../../src/archive/definition/render-table.ts';
-import { renderSchemaSql } from '../../../src/archive/definition/schema-sql.ts';
+import { renderSchemaSql } from '../../../src/archive/definition/render-schema.ts';
 import { connect, type Db } from '../../../src/pg/connection.ts';
 import type { RelationName } from '../../../src/sql/quote.ts';
 import { runProgram } from '../../support/cli.ts';
@@ -114,9 +114,8 @@ describe('the definition of a table with every type', () => {
       ],
     };
     const sql = renderSchemaSql(changed, {
-      lcMonetary: 'C',
-      masked: [],
-      parent: { table: { schema: 'zoo', name: 'parent' }, bounds: 'FOR VALUES FROM (1) TO (2)' },
+      parent: { schema: 'zoo', name: 'parent' },
+      bounds: 'FOR VALUES FROM (1) TO (2)',
     });
     expect(sql).toContain(
       '--   alter table zoo.parent attach partition zoo.every_type FOR VALUES FROM (1) TO (2);',

@@ -6,20 +6,21 @@ import { renderTypes, tolerantBlock } from './render-requirements.ts';
 import { renderTable } from './render-table.ts';
 
 export interface SchemaSqlOptions {
-  /** The table that it was a partition of, and FOR VALUES ...; undefined: it was none. */
-  parent?: { table: RelationName; bounds: string } | undefined;
-  /** The server's lc_monetary at the export. */
-  lcMonetary: string;
+  /** The table that it was a partition of, with `bounds`: FOR VALUES .... */
+  parent?: RelationName | undefined;
+  bounds?: string | undefined;
   /** Columns whose values were replaced on the way out. */
-  masked: string[];
+  masked?: string[];
+  /** As it was pinned for the export, where there is money: C shows the cents that are stored. */
+  lcMonetary?: string;
 }
 
 /**
  * schema.sql for people: makes the table under its own name, in one go and with any psql from 14 on. `\if` and COPY stay
  * out of it: it can be run before the load, or cut in two at the line that says so.
  */
-export function renderSchemaSql(original: TableDefinition, options: SchemaSqlOptions): string {
-  const { definition, dropped } = withoutMasked(original, options.masked);
+export function renderSchemaSql(original: TableDefinition, options: SchemaSqlOptions = {}): string {
+  const { definition, dropped } = withoutMasked(original, options.masked ?? []);
   const target = definition.name;
   const after = renderAfterLoad(definition, target);
   const schemaStatement = renderTypes({
@@ -44,7 +45,7 @@ export function renderSchemaSql(original: TableDefinition, options: SchemaSqlOpt
       "set timezone = 'UTC'",
       'set standard_conforming_strings = on',
       'set check_function_bodies = off',
-      ...(usesMoney(definition) ? [`set lc_monetary = ${literal(options.lcMonetary)}`] : []),
+      ...(usesMoney(definition) ? [`set lc_monetary = ${literal(options.lcMonetary ?? 'C')}`] : []),
     ]),
     remarks(['What the table needs; what is there already is kept, and refused where it is different.']),
     statements(schemaStatement),
@@ -64,7 +65,7 @@ export function renderSchemaSql(original: TableDefinition, options: SchemaSqlOpt
     statements([...after.indexes.flatMap((index) => index.statements), ...after.statements]),
     remarks(['Owner, grants and policies. A role that is not there is a warning, and the rest goes on.']),
     statements(after.access.map(tolerantBlock)),
-    notMade(definition, options.parent),
+    notMade(definition, options),
   ];
   return `${sections.filter((section) => section !== '').join('\n\n')}\n`;
 }
@@ -77,7 +78,7 @@ function told(definition: TableDefinition): string[] {
 }
 
 /** Triggers, rules, foreign keys and the attach, as comments with the reason. */
-function notMade(definition: TableDefinition, parent: SchemaSqlOptions['parent']): string {
+function notMade(definition: TableDefinition, { parent, bounds }: SchemaSqlOptions): string {
   const listed = (title: string, items: { name: string; definition: string }[], prefix = '') =>
     items.length === 0 ? [] : [remarks([title, ...items.map((item) => `  ${prefix}${item.definition};`)])];
   const table = relation(definition.name);
@@ -92,12 +93,12 @@ function notMade(definition: TableDefinition, parent: SchemaSqlOptions['parent']
       definition.foreignKeys,
       `alter table ${table} add `,
     ),
-    ...(parent === undefined
+    ...(parent === undefined || bounds === undefined
       ? []
       : [
           remarks([
             'It was a partition. Attaching is apart, since the parent may not be here, or may have other rows there:',
-            `  alter table ${relation(parent.table)} attach partition ${table} ${parent.bounds};`,
+            `  alter table ${relation(parent)} attach partition ${table} ${bounds};`,
           ]),
         ]),
   ].join('\n\n');
