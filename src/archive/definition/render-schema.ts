@@ -32,21 +32,22 @@ export function renderSchemaSql(original: TableDefinition, options: SchemaSqlOpt
       ),
     ],
   });
+  const settings = statements([
+    "set client_encoding = 'UTF8'",
+    "set search_path = ''",
+    "set datestyle = 'ISO, YMD'",
+    "set intervalstyle = 'postgres'",
+    "set timezone = 'UTC'",
+    'set standard_conforming_strings = on',
+    'set check_function_bodies = off',
+    ...(usesMoney(definition) ? [`set lc_monetary = ${literal(options.lcMonetary ?? 'C')}`] : []),
+  ]);
   const sections = [
     remarks([
       `${displayName(target)}, as it was archived. Run it with psql and ON_ERROR_STOP, in a database with UTF8.`,
       `Read from PostgreSQL ${String(Math.floor(definition.versionNum / 10_000))}.`,
     ]),
-    statements([
-      "set client_encoding = 'UTF8'",
-      "set search_path = ''",
-      "set datestyle = 'ISO, YMD'",
-      "set intervalstyle = 'postgres'",
-      "set timezone = 'UTC'",
-      'set standard_conforming_strings = on',
-      'set check_function_bodies = off',
-      ...(usesMoney(definition) ? [`set lc_monetary = ${literal(options.lcMonetary ?? 'C')}`] : []),
-    ]),
+    settings,
     remarks(['What the table needs; what is there already is kept, and refused where it is different.']),
     statements(schemaStatement),
     remarks(['The table.', ...told(definition)]),
@@ -54,6 +55,7 @@ export function renderSchemaSql(original: TableDefinition, options: SchemaSqlOpt
     remarks([
       'After the load: indexes, constraints, statistics, comments. Before it they only slow it down.',
     ]),
+    settings,
     ...(dropped.length === 0
       ? []
       : [
