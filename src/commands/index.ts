@@ -1,10 +1,11 @@
 import type { CommandDefinition } from './command.ts';
+import type * as Archive from './groups/archive.ts';
 import type * as Daily from './groups/daily.ts';
 import type * as Rare from './groups/rare.ts';
 import type * as Setup from './groups/setup.ts';
 import type { runCommand } from './run.ts';
 
-// Commands are bundled in three groups: a chunk for each would make the start of one load forty small files.
+// Commands are bundled in groups: a chunk for each would make the start of one load forty small files.
 type Group<Module> = Exclude<keyof Module, 'runCommand'>;
 async function daily(name: Group<typeof Daily>): Promise<CommandModule> {
   const group = await import('./groups/daily.ts');
@@ -18,6 +19,11 @@ async function rare(name: Group<typeof Rare>): Promise<CommandModule> {
 
 async function setup(name: Group<typeof Setup>): Promise<CommandModule> {
   const group = await import('./groups/setup.ts');
+  return { command: group[name], runCommand: group.runCommand };
+}
+
+async function archive(name: Group<typeof Archive>): Promise<CommandModule> {
+  const group = await import('./groups/archive.ts');
   return { command: group[name], runCommand: group.runCommand };
 }
 
@@ -37,6 +43,7 @@ export interface CommandEntry {
 
 export const nouns: Record<string, string> = {
   partition: 'create, retire, convert and check partitions',
+  archive: 'copy old partitions to a store with proof, and bring them back',
   config: 'show, check and describe the configuration',
 };
 
@@ -115,6 +122,12 @@ export const commands: CommandEntry[] = [
     verb: 'prune-check',
     summary: 'say which statements read every partition, and why',
     load: () => rare('partitionPruneCheck'),
+  },
+  {
+    noun: 'archive',
+    verb: 'run',
+    summary: 'copy what is due to its stores, prove the copy, detach, drop after the quarantine',
+    load: () => archive('archiveRun'),
   },
   {
     noun: 'config',

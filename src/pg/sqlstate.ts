@@ -101,6 +101,8 @@ const mappings: Record<string, Mapping> = {
     code: 'object_changed',
     hint: 'A table vanished while dbops was working; run the command again.',
   },
+  // Raised by our own proof: see changedState in sql/export.ts.
+  DBOPS: { code: 'object_changed' },
   '55006': { code: 'refused', hint: 'The object is in use by this or another session; try again.' },
 };
 

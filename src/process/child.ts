@@ -34,7 +34,7 @@ export function startChild(path: string, args: string[], options: ChildOptions =
   if (options.isNice === true && child.pid !== undefined) lowerPriority(child.pid);
   // Writing to a program that has ended is no error of its own: its exit code tells.
   for (const stream of child.stdio) stream?.on('error', () => undefined);
-  const said = tail(child.stderr as Readable);
+  const said = tail(child.stderr);
   const stop = () => {
     if (child.exitCode === null && child.signalCode === null) child.kill('SIGTERM');
     for (const stream of child.stdio) stream?.destroy();

@@ -42,7 +42,13 @@ export function copyOut(
     pipes: 2,
     env: { DBOPS_COMPRESS: options.programs.zstd, DBOPS_LEVEL: `-${String(options.compressionLevel)}` },
   });
-  const [, , , stored, status] = child.process.stdio as unknown as [Writable, Readable, Readable, Readable, Readable];
+  const [, , , stored, status] = child.process.stdio as unknown as [
+    Writable,
+    Readable,
+    Readable,
+    Readable,
+    Readable,
+  ];
   const tags = text(child.process.stdout as Readable);
   const zstdStatus = text(status);
   const script = [
@@ -86,7 +92,8 @@ export interface CopyIn {
  * and may not contain a line break, since \copy ends at one.
  */
 export function copyIn(table: string, options: CopyOptions & { before: string[] }): CopyIn {
-  if (/[\r\n\\]/.test(table)) throw new Error('a table with a line break in its name cannot be loaded by \\copy');
+  if (/[\r\n\\]/.test(table))
+    throw new Error('a table with a line break in its name cannot be loaded by \\copy');
   const child = startPsql(options, { pipes: 1, env: { DBOPS_COMPRESS: options.programs.zstd } });
   const stored = child.process.stdio[3] as Writable;
   const stdout = child.process.stdout as Readable;
@@ -96,7 +103,10 @@ export function copyIn(table: string, options: CopyOptions & { before: string[] 
       words += chunk;
       if (/^COPY \d+$/m.test(words)) resolve({ rows: rowsOf(words) });
     });
-    child.finished.then(() => reject(new DbopsError('tool_failed', 'psql ended before the rows were loaded')), reject);
+    child.finished.then(
+      () => reject(new DbopsError('tool_failed', 'psql ended before the rows were loaded')),
+      reject,
+    );
   });
   loaded.catch(() => undefined);
   const script = [
@@ -120,7 +130,10 @@ export function decompress(
   zstd: string,
   options: { signal?: AbortSignal | undefined; isGentle?: boolean } = {},
 ): { stored: Writable; plain: Readable; finished: Promise<void>; stop: () => void } {
-  const child = startChild(zstd, ['-q', '-dc'], { signal: options.signal, isNice: options.isGentle === true });
+  const child = startChild(zstd, ['-q', '-dc'], {
+    signal: options.signal,
+    isNice: options.isGentle === true,
+  });
   return {
     stored: child.process.stdin as Writable,
     plain: child.process.stdout as Readable,

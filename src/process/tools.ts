@@ -2,6 +2,8 @@ import { constants } from 'node:fs';
 import { access, readdir, realpath } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
 import { execa } from 'execa';
+import { DbopsError } from '../errors.ts';
+import type { CopyPrograms } from './copy.ts';
 
 /** A program of PostgreSQL's clients, or a compressor, as it was found on this host. */
 export interface Tool {
@@ -71,4 +73,23 @@ async function versionOf(path: string): Promise<string | undefined> {
     stdin: 'ignore',
   });
   return /(\d+(?:\.\d+)+|\b\d+(?:devel|beta\d|rc\d))/.exec(result.stdout ?? '')?.[1];
+}
+
+/**
+ * psql and zstd for the data plane: the newest psql that is installed, and the first zstd. Throws tool_failed naming what
+ * is missing.
+ */
+export async function findCopyPrograms(searchPath: string): Promise<CopyPrograms> {
+  const tools = (await findTools(['psql', 'zstd'], searchPath)).filter((tool) => tool.version !== undefined);
+  const [psql] = tools.filter((tool) => tool.name === 'psql').sort((a, b) => (b.major ?? 0) - (a.major ?? 0));
+  const zstd = tools.find((tool) => tool.name === 'zstd');
+  if (psql === undefined) throw missing('psql', 'postgresql-client');
+  if (zstd === undefined) throw missing('zstd', 'zstd');
+  return { psql: psql.path, zstd: zstd.path };
+}
+
+function missing(name: string, debianPackage: string): DbopsError {
+  return new DbopsError('tool_failed', `${name} is not installed on this host, and archives need it`, {
+    hint: `Install it (Debian and Ubuntu: apt-get install ${debianPackage}), then run it again; "dbops doctor" lists what is missing.`,
+  });
 }

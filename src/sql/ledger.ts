@@ -15,6 +15,8 @@ export interface LedgerRow {
   state: LedgerState;
   reason: string;
   policy: string;
+  /** The archive that it was detached for. */
+  archiveId: string | null;
   dropAfter: Date | null;
   detachedAt: Date | null;
   /** Whether the table is still there: by its oid, under its name or with its mark (somebody may have renamed it). */
@@ -37,7 +39,7 @@ export async function listOpenLedger(db: Db, schema: string): Promise<LedgerRow[
     text: `/* dbops:ledger.open */
       select l.parent, coalesce(n.nspname, l.partition_schema) as schema, coalesce(c.relname, l.partition_name) as name,
              l.partition_oid::int8::float8 as oid, l.bounds, l.state, l.reason, l.policy,
-             l.drop_after as "dropAfter", l.detached_at as "detachedAt",
+             l.archive_id as "archiveId", l.drop_after as "dropAfter", l.detached_at as "detachedAt",
              c.oid is not null as "exists", coalesce(c.relispartition, false) as "isAttached",
              coalesce(i.inhdetachpending, false) as "isDetachPending",
              pg_catalog.obj_description(c.oid, 'pg_class') as comment,
@@ -63,6 +65,7 @@ export interface NewLedgerRow {
   bounds: string;
   reason: string;
   policy: string;
+  archiveId: string | null;
 }
 
 /** Says before a detach that it is about to happen, so that a kill in between is understood. Privilege: INSERT. */
@@ -76,10 +79,11 @@ export function insertLedgerSql(schema: string, row: NewLedgerRow): string {
     "'detaching'",
     literal(row.reason),
     literal(row.policy),
+    row.archiveId === null ? 'null' : literal(row.archiveId),
   ];
   return (
     `insert into ${ident(schema)}.partition_ledger (parent, partition_schema, partition_name, partition_oid, bounds, ` +
-    `state, reason, policy) values (${values.join(', ')})`
+    `state, reason, policy, archive_id) values (${values.join(', ')})`
   );
 }
 

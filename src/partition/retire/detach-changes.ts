@@ -18,6 +18,8 @@ export interface DetachTarget {
   reason: string;
   /** Null: never by itself. */
   dropAfter: Date | null;
+  /** The archive that holds its rows, where that is why it goes. */
+  archiveId: string | null;
 }
 
 /** The changes of one detach: noted in the ledger, detached, marked. Each state in between is understood by the next run. */
@@ -49,6 +51,7 @@ export function detachChanges(
           bounds: member.bound ?? '',
           reason: target.reason,
           policy: target.policy,
+          archiveId: target.archiveId,
         }),
         'so that a run which is killed is understood by the next',
       ),
@@ -173,8 +176,14 @@ function markChanges(context: PlanContext, target: DetachTarget): Change[] {
 }
 
 function markSteps(context: PlanContext, target: DetachTarget): Change['steps'] {
-  const { member, parent, dropAfter } = target;
-  const mark = { from: relation(parent), bounds: member.bound ?? '', at: context.now, dropAfter };
+  const { member, parent, dropAfter, archiveId } = target;
+  const mark = {
+    from: relation(parent),
+    bounds: member.bound ?? '',
+    at: context.now,
+    dropAfter,
+    archive: archiveId,
+  };
   return [
     quietStep(markSql(relation(member), mark), 'drop touches only what is marked'),
     quietStep(

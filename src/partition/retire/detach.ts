@@ -156,6 +156,25 @@ async function planTarget(
   reason: string,
   sets: PartitionSet[],
 ): Promise<PlannedDetach> {
+  const set = sets.find((item) => item.branches.some((branch) => branch.oid === member.parentOid));
+  // Only what the policy has made due may be dropped by it: a partition detached by hand is kept until it is named.
+  const policy = set === undefined || reason !== dueReason ? 'keep' : policyOf(set);
+  const dropAfter =
+    set !== undefined && policy === 'delete'
+      ? new Date(context.now.getTime() + durationMs(set.settings.quarantine))
+      : null;
+  return await planDetachOf(context, member, { reason, policy, dropAfter, archiveId: null });
+}
+
+/**
+ * Plans the detach of one partition. Throws refused or privilege_missing for one that cannot be detached: attached to
+ * nothing, owned by another role, or referenced by rows of another table.
+ */
+export async function planDetachOf(
+  context: PlanContext,
+  member: MemberRow,
+  wish: Pick<DetachTarget, 'reason' | 'policy' | 'dropAfter' | 'archiveId'>,
+): Promise<PlannedDetach> {
   const label = displayName(member);
   const { parentOid, parentSchema, parentName } = member;
   if (parentOid === null || parentSchema === null || parentName === null) {
@@ -186,14 +205,7 @@ async function planTarget(
     );
   }
   await refuseReferenced(context.db, member, parentOid);
-  const set = sets.find((item) => item.branches.some((branch) => branch.oid === parentOid));
-  // Only what the policy has made due may be dropped by it: a partition detached by hand is kept until it is named.
-  const policy = set === undefined || reason !== dueReason ? 'keep' : policyOf(set);
-  const dropAfter =
-    set !== undefined && policy === 'delete'
-      ? new Date(context.now.getTime() + durationMs(set.settings.quarantine))
-      : null;
-  const target = { member, parent, policy, reason, dropAfter };
+  const target = { member, parent, ...wish };
   const foreignKeys = await listForeignKeys(context.db, [parentOid]);
   return { ...target, changes: detachChanges(context, target, foreignKeys) };
 }
@@ -253,7 +265,11 @@ export async function applyDetach(
 }
 
 /** A concurrent detach that ran into its deadline is pending: it must be finished, not tried again. */
-async function applyTarget(context: JobContext, target: PlannedDetach, options: ApplyOptions): Promise<void> {
+export async function applyTarget(
+  context: JobContext,
+  target: PlannedDetach,
+  options: ApplyOptions,
+): Promise<void> {
   const { db, applied } = context;
   try {
     await applyChanges(db, target.changes, applied, options);

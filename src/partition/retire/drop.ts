@@ -3,7 +3,7 @@ import { splitTable } from '../../config/settings.ts';
 import { DbopsError } from '../../errors.ts';
 import { withAdvisoryLock } from '../../pg/advisory-lock.ts';
 import { applyChanges } from '../../plan/apply.ts';
-import { prelockStep, quietStep, transactionChange, type Change } from '../../plan/step.ts';
+import { prelockStep, quietStep, transactionChange, type Change, type Step } from '../../plan/step.ts';
 import { listMembers, type MemberRow } from '../../sql/detach.ts';
 import { ledgerStateSql, listOpenLedger, type LedgerRow } from '../../sql/ledger.ts';
 import type { LockNeed } from '../../sql/locks.ts';
@@ -81,7 +81,8 @@ export async function planDrop(context: PlanContext, options: DropOptions): Prom
   return { before, targets, notes };
 }
 
-type Chosen = Omit<DropTarget, 'changes'>;
+/** A detached partition that may go. */
+export type Chosen = Omit<DropTarget, 'changes'>;
 
 interface Facts {
   context: PlanContext;
@@ -199,8 +200,16 @@ function checkNamed(facts: Facts, member: MemberRow, options: DropOptions): Chos
   };
 }
 
-/** All in one transaction: the table is locked, looked at once more, dropped, and the ledger says so. */
-function dropChange(context: PlanContext, target: Chosen, foreignKeys: ForeignKeyRow[]): Change {
+/**
+ * All in one transaction: the table is locked, looked at once more, dropped, and the ledger says so. `proof` is made
+ * under the lock, before the drop, and may read the whole table: nobody reaches it through its parent any more.
+ */
+export function dropChange(
+  context: PlanContext,
+  target: Chosen,
+  foreignKeys: ForeignKeyRow[],
+  proof: Step[] = [],
+): Change {
   const table = relation(target);
   const locks: LockNeed[] = [{ table, mode: 'ACCESS EXCLUSIVE' }];
   for (const key of foreignKeys) {
@@ -218,12 +227,14 @@ function dropChange(context: PlanContext, target: Chosen, foreignKeys: ForeignKe
     summary: `drop ${displayName(target)}, detached from ${visible(target.from)}`,
     table: visible(target.from),
     lockTimeoutMs: context.settings.lockTimeoutMs,
+    ...(proof.length === 0 ? {} : { statementTimeoutMs: null }),
     event: 'partition_dropped',
     fields: { partition: `${target.schema}.${target.name}` },
     steps: [
       prelockStep(table, context.db.server.deadlockTimeoutMs),
       quietStep(`lock table ${table} in access exclusive mode`, 'nobody may attach it while it is looked at'),
       quietStep(`do ${literal(guard)}`, 'still detached, still marked, still the same table'),
+      ...proof,
       {
         sql: `drop table ${table}`,
         locks,

@@ -11,13 +11,15 @@ export interface DetachedMark {
   at: Date;
   /** Null: never by itself. */
   dropAfter: Date | null;
+  /** The archive that holds its rows; null when there is none. */
+  archive: string | null;
 }
 
 /** The comment's text. The parent comes last but one, since a name may hold anything; values are JSON. */
 export function markText(mark: DetachedMark): string {
   const after = mark.dropAfter === null ? 'never' : mark.dropAfter.toISOString();
   return (
-    `${detachedMarker} at=${mark.at.toISOString()} drop-after=${after} archive=none ` +
+    `${detachedMarker} at=${mark.at.toISOString()} drop-after=${after} archive=${mark.archive ?? 'none'} ` +
     `from=${JSON.stringify(mark.from)} bounds=${JSON.stringify(mark.bounds)}`
   );
 }
@@ -30,14 +32,15 @@ export function markSql(quotedTable: string, mark: DetachedMark): string {
 /** Reads a mark back; undefined for any other comment. */
 export function parseMark(comment: string | null): DetachedMark | undefined {
   const match =
-    /^dbops:detached at=(\S+) drop-after=(\S+) archive=\S+ from=("(?:[^"\\]|\\.)*") bounds=("(?:[^"\\]|\\.)*")$/s.exec(
+    /^dbops:detached at=(\S+) drop-after=(\S+) archive=(\S+) from=("(?:[^"\\]|\\.)*") bounds=("(?:[^"\\]|\\.)*")$/s.exec(
       comment ?? '',
     );
   if (match === null) return undefined;
-  const [, at = '', after = '', from = '""', bounds = '""'] = match;
+  const [, at = '', after = '', archive = 'none', from = '""', bounds = '""'] = match;
   return {
     at: new Date(at),
     dropAfter: after === 'never' ? null : new Date(after),
+    archive: archive === 'none' ? null : archive,
     from: JSON.parse(from) as string,
     bounds: JSON.parse(bounds) as string,
   };

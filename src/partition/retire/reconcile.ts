@@ -38,10 +38,10 @@ function reconcile(context: PlanContext, sets: PartitionSet[], row: LedgerRow): 
   if (row.state === 'detached') return [];
   const quarantine = setOfParent(sets, row.parent)?.settings.quarantine;
   const dropAfter =
-    row.policy === 'delete' && quarantine !== undefined
+    row.policy !== 'keep' && quarantine !== undefined
       ? new Date(context.now.getTime() + durationMs(quarantine))
       : null;
-  const mark = { from: row.parent, bounds: row.bounds, at: context.now, dropAfter };
+  const mark = { from: row.parent, bounds: row.bounds, at: context.now, dropAfter, archive: row.archiveId };
   return change(`mark ${label}, whose detach was interrupted`, [
     markSql(relation(row), mark),
     ledgerStateSql(schema, row.oid, 'detached', dropAfter),

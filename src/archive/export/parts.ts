@@ -1,0 +1,213 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { DbopsError } from '../../errors.ts';
+import { copyOut, type CopyOut, type CopyPrograms } from '../../process/copy.ts';
+import { partQuery, pinStatements, type CopiedColumn, type SnapshotRow } from '../../sql/export.ts';
+import { literal, type RelationName } from '../../sql/quote.ts';
+import type { Store, Stored } from '../../storage/store.ts';
+import { addDigests } from '../digest.ts';
+import type { ManifestPart } from '../manifest.ts';
+import { partName } from '../place.ts';
+import { compareStored, damaged, hashOf, readBack, type ReadBack } from './read-back.ts';
+
+/** How much of a table goes into one part, in bytes of its heap and TOAST: small enough to be read by one query at a time. */
+const partBytes = 256 * 1024 * 1024;
+const mostParts = 10_000;
+/** Smaller tables are not worth a second session. */
+const splitFromBytes = 32 * 1024 * 1024;
+
+/** Compressed bytes a second of a gentle run: what two cores give without being felt, see bench/RESULTS.md. */
+const gentleBytesPerSecond = 3 * 1024 * 1024;
+
+export interface BlockRange {
+  first: number;
+  /** Null: to the end, rows that were added behind the last block included. */
+  end: number | null;
+}
+
+/** Splits a heap into ranges of blocks, one a part. Pure. */
+export function planParts(blocks: number, sizeBytes: number, jobs: number): BlockRange[] {
+  const bySize = Math.ceil(sizeBytes / partBytes);
+  const wanted = sizeBytes < splitFromBytes ? 1 : Math.ceil(Math.max(bySize, jobs) / jobs) * jobs;
+  const parts = Math.max(1, Math.min(wanted, blocks, mostParts));
+  return Array.from({ length: parts }, (_, index) => ({
+    first: Math.floor((blocks * index) / parts),
+    end: index === parts - 1 ? null : Math.floor((blocks * (index + 1)) / parts),
+  }));
+}
+
+/** What is exported, and where to. */
+export interface ExportJob {
+  table: RelationName;
+  columns: CopiedColumn[];
+  snapshot: SnapshotRow;
+  ranges: BlockRange[];
+  /** The folder in each store. */
+  place: string;
+  /** The first is written to and read back; the others get a copy of what was read. */
+  stores: Store[];
+  /** In how many of them every part must be. */
+  required: number;
+  programs: CopyPrograms;
+  connection: Record<string, string>;
+  compressionLevel: number;
+  jobs: number;
+  isGentle: boolean;
+  withDigest: boolean;
+  signal: AbortSignal;
+  onBytes: (bytes: number) => void;
+  /** A store that failed and can be done without. */
+  onStoreLost: (store: Store, error: DbopsError) => void;
+}
+
+export interface Exported {
+  parts: ManifestPart[];
+  /** Stores in which every part is proven. */
+  stores: Store[];
+  digest: string | null;
+}
+
+/**
+ * Copies a table in its snapshot to the stores, part by part, and reads each part back. A part that fails fails the
+ * whole; what was written is left for the caller to remove. Locks: ACCESS SHARE, of each worker.
+ */
+export async function exportParts(job: ExportJob): Promise<Exported> {
+  const results: { part: ManifestPart; digest: string | null }[] = [];
+  const stores = [...job.stores];
+  const abort = new AbortController();
+  const signal = AbortSignal.any([job.signal, abort.signal]);
+  let next = 0;
+  const worker = async () => {
+    for (let index = next++; index < job.ranges.length; index = next++) {
+      results[index] = await exportPart(job, index, stores, signal);
+    }
+  };
+  const workers = Array.from({ length: Math.min(job.jobs, job.ranges.length) }, () =>
+    worker().catch((error: unknown) => {
+      // The first failure is the reason; what the others say afterwards is its echo.
+      abort.abort(error);
+      throw error;
+    }),
+  );
+  await Promise.allSettled(workers);
+  if (job.signal.aborted) await Promise.all(workers);
+  if (abort.signal.aborted) throw abort.signal.reason;
+  const digest = job.withDigest
+    ? results.reduce((sum, { digest: own }) => addDigests(sum, own ?? '0'), '0'.repeat(64))
+    : null;
+  return { parts: results.map(({ part }) => part), stores, digest };
+}
+
+async function exportPart(
+  job: ExportJob,
+  index: number,
+  stores: Store[],
+  signal: AbortSignal,
+): Promise<{ part: ManifestPart; digest: string | null }> {
+  const [first] = stores;
+  const range = job.ranges[index];
+  if (first === undefined || range === undefined) throw new Error('no store to export to');
+  const name = partName(index);
+  const key = `${job.place}${name}`;
+  const copy = copyOut(partQuery(job.table, job.columns, range), {
+    programs: job.programs,
+    connection: job.connection,
+    signal,
+    isGentle: job.isGentle,
+    compressionLevel: job.compressionLevel,
+    before: [
+      'begin isolation level repeatable read, read only',
+      `set transaction snapshot ${literal(job.snapshot.id)}`,
+      ...pinStatements(),
+    ],
+  });
+  let stored: Stored;
+  try {
+    stored = await first.put(key, bodyOf(copy, job), { signal, ifAbsent: true });
+  } catch (error) {
+    copy.stop();
+    throw error;
+  }
+  const { rows } = await copy.finished;
+  const back = await readBack(first, key, stored, {
+    zstd: job.programs.zstd,
+    signal,
+    isGentle: job.isGentle,
+    withDigest: job.withDigest,
+  });
+  refuseDifferentCount(first, key, rows, back);
+  await copyToOthers(job, key, stored, stores, signal);
+  return {
+    part: {
+      name,
+      rows,
+      sizeBytes: stored.sizeBytes,
+      sha256: stored.sha256,
+      plainBytes: back.plainBytes,
+      plainSha256: back.plainSha256,
+      firstBlock: range.first,
+      endBlock: range.end,
+    },
+    digest: back.digest,
+  };
+}
+
+/**
+ * The compressed bytes. It ends only when both programs have ended with 0: a store that was told the end earlier would
+ * complete an object that is cut off.
+ */
+async function* bodyOf(copy: CopyOut, job: ExportJob): AsyncGenerator<Buffer> {
+  const started = performance.now();
+  let bytes = 0;
+  for await (const chunk of copy.stored as AsyncIterable<Buffer>) {
+    bytes += chunk.length;
+    job.onBytes(chunk.length);
+    yield chunk;
+    if (!job.isGentle) continue;
+    const aheadMs = (bytes / gentleBytesPerSecond) * 1000 - (performance.now() - started);
+    if (aheadMs > 5) await sleep(aheadMs, undefined, { signal: job.signal }).catch(() => undefined);
+  }
+  await copy.finished;
+}
+
+function refuseDifferentCount(store: Store, key: string, rows: number, back: ReadBack): void {
+  if (back.rows === rows) return;
+  throw damaged(store, key, `it holds ${String(back.rows)} rows, and COPY wrote ${String(rows)}`);
+}
+
+/** Gives the other stores what the first one gave back, and reads theirs back as well. */
+async function copyToOthers(
+  job: ExportJob,
+  key: string,
+  stored: Stored,
+  stores: Store[],
+  signal: AbortSignal,
+): Promise<void> {
+  const [first, ...others] = stores;
+  if (first === undefined) return;
+  for (const store of others) {
+    try {
+      await copyObject(first, store, key, stored, signal);
+    } catch (error) {
+      const isOurs = error instanceof DbopsError && error.exitCode === 7 && !signal.aborted;
+      if (!isOurs || stores.length - 1 < job.required) throw error;
+      const at = stores.indexOf(store);
+      if (at === -1) continue;
+      stores.splice(at, 1);
+      job.onStoreLost(store, error);
+    }
+  }
+}
+
+/** Copies an object between stores, and reads it back there. Throws archive_damaged or what the stores throw. */
+export async function copyObject(
+  from: Store,
+  to: Store,
+  key: string,
+  expected: Stored,
+  signal: AbortSignal,
+): Promise<void> {
+  const source = await from.get(key, { signal });
+  const written = await to.put(key, source as AsyncIterable<Buffer>, { signal });
+  compareStored(from, key, written, expected);
+  compareStored(to, key, await hashOf(to, key, signal), expected);
+}

@@ -1,0 +1,128 @@
+import { createHash } from 'node:crypto';
+import { once } from 'node:events';
+import type { Readable, Writable } from 'node:stream';
+import { DbopsError } from '../../errors.ts';
+import { decompress } from '../../process/copy.ts';
+import type { Store, Stored } from '../../storage/store.ts';
+import { LineDigest } from '../digest.ts';
+
+/** What a part was found to be when it was read from its store. */
+export interface ReadBack {
+  rows: number;
+  plainBytes: number;
+  /** Of the decompressed bytes. */
+  plainSha256: string;
+  /** Of the rows, where it was asked for. */
+  digest: string | null;
+}
+
+export interface ReadBackOptions {
+  /** Path of the zstd program. */
+  zstd: string;
+  signal?: AbortSignal | undefined;
+  isGentle?: boolean;
+  withDigest?: boolean;
+  onBytes?: ((bytes: number) => void) | undefined;
+}
+
+const newline = 10;
+
+/**
+ * Reads a part back from its store: compares the stored bytes with what was written, decompresses them, hashes and counts.
+ * Memory is bounded. Throws archive_damaged naming the object, or what the store throws.
+ */
+export async function readBack(
+  store: Store,
+  key: string,
+  expected: Stored,
+  options: ReadBackOptions,
+): Promise<ReadBack> {
+  const { signal } = options;
+  const zstd = decompress(options.zstd, { signal, isGentle: options.isGentle === true });
+  try {
+    const source = await store.get(key, { signal });
+    const [stored, plain] = await Promise.all([
+      forward(source, zstd.stored, options.onBytes),
+      count(zstd.plain, options.withDigest === true),
+    ]);
+    compareStored(store, key, stored, expected);
+    await zstd.finished;
+    return plain;
+  } catch (error) {
+    zstd.stop();
+    const isBroken = error instanceof DbopsError && error.code === 'tool_failed';
+    throw isBroken ? damaged(store, key, `zstd cannot read it: ${error.detail ?? error.message}`) : error;
+  }
+}
+
+/** Hashes what an object holds, without decompressing it: for a further copy of parts that were read back once. */
+export async function hashOf(store: Store, key: string, signal?: AbortSignal): Promise<Stored> {
+  const hash = createHash('sha256');
+  let sizeBytes = 0;
+  for await (const chunk of (await store.get(key, { signal })) as AsyncIterable<Buffer>) {
+    hash.update(chunk);
+    sizeBytes += chunk.length;
+  }
+  return { sizeBytes, sha256: hash.digest('hex') };
+}
+
+/** Throws archive_damaged when an object is not what was written. */
+export function compareStored(store: Store, key: string, found: Stored, expected: Stored): void {
+  if (found.sizeBytes !== expected.sizeBytes) {
+    throw damaged(
+      store,
+      key,
+      `it has ${String(found.sizeBytes)} bytes, and ${String(expected.sizeBytes)} were written`,
+    );
+  }
+  if (found.sha256 !== expected.sha256) {
+    throw damaged(store, key, `its sha256 is ${found.sha256}, and ${expected.sha256} was written`);
+  }
+}
+
+/** An object whose bytes are not those that were written. */
+export function damaged(store: Store, key: string, detail: string): DbopsError {
+  return new DbopsError('archive_damaged', `${key} in store "${store.name}" is damaged`, {
+    detail,
+    hint: 'Look for a good copy: "dbops archive verify" reads every store that should have one.',
+  });
+}
+
+/** Passes bytes on at the pace of the program, hashing them. A program that has ended takes no more; its exit code tells. */
+async function forward(
+  source: Readable,
+  target: Writable,
+  onBytes: ((bytes: number) => void) | undefined,
+): Promise<Stored> {
+  const hash = createHash('sha256');
+  let sizeBytes = 0;
+  for await (const chunk of source as AsyncIterable<Buffer>) {
+    hash.update(chunk);
+    sizeBytes += chunk.length;
+    onBytes?.(chunk.length);
+    if (target.writable && !target.write(chunk)) {
+      await Promise.race([once(target, 'drain'), once(target, 'close')]);
+    }
+  }
+  if (target.writable) target.end();
+  return { sizeBytes, sha256: hash.digest('hex') };
+}
+
+async function count(plain: Readable, withDigest: boolean): Promise<ReadBack> {
+  const hash = createHash('sha256');
+  const digest = withDigest ? new LineDigest() : undefined;
+  let rows = 0;
+  let plainBytes = 0;
+  for await (const chunk of plain as AsyncIterable<Buffer>) {
+    hash.update(chunk);
+    plainBytes += chunk.length;
+    if (digest !== undefined) digest.update(chunk);
+    else for (let at = chunk.indexOf(newline); at !== -1; at = chunk.indexOf(newline, at + 1)) rows += 1;
+  }
+  return {
+    rows: digest?.rows ?? rows,
+    plainBytes,
+    plainSha256: hash.digest('hex'),
+    digest: digest?.value() ?? null,
+  };
+}

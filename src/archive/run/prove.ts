@@ -1,0 +1,191 @@
+import { text as readText } from 'node:stream/consumers';
+import type { Readable } from 'node:stream';
+import { DbopsError } from '../../errors.ts';
+import { applyChanges } from '../../plan/apply.ts';
+import { quietStep, transactionChange, type Change, type Step } from '../../plan/step.ts';
+import { sqlStateOf } from '../../pg/sqlstate.ts';
+import { copyOut } from '../../process/copy.ts';
+import { archiveStateSql, recordBaseline } from '../../sql/archives.ts';
+import {
+  beginComparison,
+  changedState,
+  getSignature,
+  partQuery,
+  pinStatements,
+  proofSql,
+} from '../../sql/export.ts';
+import { displayName, literal, relation, type RelationName } from '../../sql/quote.ts';
+import type { Store } from '../../storage/store.ts';
+import type { ArchiveContext } from '../context.ts';
+import { differences } from '../definition/differences.ts';
+import { loadDefinition } from '../definition/load.ts';
+import { addDigests, LineDigest } from '../digest.ts';
+import { readBack } from '../export/read-back.ts';
+import { decompress } from '../../process/copy.ts';
+import { parseManifest, type Manifest } from '../manifest.ts';
+import { manifestName } from '../place.ts';
+
+/** A detached partition and the archive that is to hold its rows. */
+export interface Proof {
+  table: RelationName;
+  oid: number;
+  archiveId: string;
+  manifest: Manifest;
+  place: string;
+  /** 64 bit: no row may have been written since. */
+  baselineXmin: string;
+  /** Stores that have the archive. */
+  stores: Store[];
+}
+
+/** Reads the manifest of an archive. Throws archive_damaged when it is gone, or is that of another. */
+export async function readManifest(store: Store, place: string, id: string): Promise<Manifest> {
+  const key = `${place}${manifestName}`;
+  const where = `${key} in store "${store.name}"`;
+  const manifest = parseManifest(await readText(await store.get(key)), where);
+  if (manifest.id === id) return manifest;
+  throw new DbopsError('archive_damaged', `${where} is that of archive ${manifest.id}, not of ${id}`);
+}
+
+/**
+ * Proves that a detached table holds exactly the rows that were archived, under a lock that keeps writers out. Rows that
+ * were written since the export are compared one by one (as a sum of hashes): a transaction that was open then proves
+ * nothing by itself. Returns why it is not the same, or null. Locks: SHARE on the detached table while it is read.
+ */
+export async function findChange(context: ArchiveContext, proof: Proof): Promise<string | null> {
+  const { db, settings, log, signal } = context;
+  const changed = differences(proof.manifest.definition, await loadDefinition(db, proof.oid));
+  if (changed.length > 0) return changed.join('; ');
+  const options = { log, signal, deadlineMs: settings.lockDeadlineMs };
+  for (;;) {
+    try {
+      await applyChanges(db, [await proveChange(context, proof)], context.applied, options);
+      return null;
+    } catch (error) {
+      if (sqlStateOf(error) !== changedState) throw error;
+      const { message, hint } = causeOf(error);
+      if (hint !== 'compare') return message;
+      log.info(
+        { event: 'archive_compared', archive: proof.archiveId },
+        `${displayName(proof.table)}: ${message}; comparing all rows with the archive`,
+      );
+      const baseline = await compare(context, proof);
+      if (baseline === null) return message;
+      await recordBaseline(db, settings.stateSchema, proof.archiveId, baseline);
+      proof.baselineXmin = baseline;
+    }
+  }
+}
+
+function causeOf(error: unknown): { message: string; hint: string | undefined } {
+  const source = error instanceof DbopsError ? error.cause : error;
+  const { message, hint } = source as { message: string; hint?: string };
+  return { message, hint };
+}
+
+async function proveChange(context: ArchiveContext, proof: Proof): Promise<Change> {
+  const { settings } = context;
+  const table = relation(proof.table);
+  return transactionChange({
+    summary: `proved that ${displayName(proof.table)} is what archive ${proof.archiveId} holds`,
+    table: displayName(proof.table),
+    lockTimeoutMs: settings.lockTimeoutMs,
+    statementTimeoutMs: null,
+    event: 'archive_proven',
+    fields: { archive: proof.archiveId },
+    steps: [
+      {
+        sql: `lock table only ${table} in share mode`,
+        locks: [{ table, mode: 'SHARE' }],
+        why: 'nobody may write to it while it is compared; it is detached',
+      },
+      await proofStep(context, proof),
+      quietStep(archiveStateSql(settings.stateSchema, proof.archiveId, 'proven'), 'the ledger says the same'),
+    ],
+  });
+}
+
+/** The proof as a step of a transaction that holds the table: it fails when a row is not the archived one. */
+export async function proofStep(context: ArchiveContext, proof: Proof): Promise<Step> {
+  const signature = await getSignature(context.db, proof.oid);
+  return quietStep(
+    proofSql(proof.table, proof.oid, {
+      rows: proof.manifest.rows,
+      baselineXmin: proof.baselineXmin,
+      signature,
+    }),
+    'the same rows as in the archive, none written since, and the same definition',
+  );
+}
+
+/**
+ * Compares the digest of the table with that of the archive, under SHARE. Returns the snapshot's xmin, from which on
+ * changes count, or null when they differ.
+ */
+async function compare(context: ArchiveContext, proof: Proof): Promise<string | null> {
+  const session = await context.db.openAnother();
+  try {
+    const snapshot = await beginComparison(session, proof.table);
+    const [found, archived] = await Promise.all([
+      digestOfTable(context, proof, snapshot.id),
+      digestOfArchive(context, proof),
+    ]);
+    return found === archived ? snapshot.xmin : null;
+  } finally {
+    await session.close();
+  }
+}
+
+/** The digest of the rows as they are in the table now, masked as the archive is. */
+async function digestOfTable(context: ArchiveContext, proof: Proof, snapshotId: string): Promise<string> {
+  const programs = await context.programs();
+  const { manifest } = proof;
+  const columns = manifest.copiedColumns.map((name) => ({
+    name,
+    mask: manifest.masked.find((item) => item.column === name)?.expression ?? null,
+  }));
+  const copy = copyOut(partQuery(proof.table, columns, { first: 0, end: null }), {
+    programs,
+    connection: context.connection,
+    signal: context.signal,
+    compressionLevel: 1,
+    before: [
+      'begin isolation level repeatable read, read only',
+      `set transaction snapshot ${literal(snapshotId)}`,
+      ...pinStatements(),
+    ],
+  });
+  const plain = decompress(programs.zstd, { signal: context.signal });
+  copy.stored.pipe(plain.stored);
+  const digest = await digestOf(plain.plain);
+  await Promise.all([copy.finished, plain.finished]);
+  return digest;
+}
+
+async function digestOf(plain: Readable): Promise<string> {
+  const digest = new LineDigest();
+  for await (const chunk of plain as AsyncIterable<Buffer>) digest.update(chunk);
+  return digest.value();
+}
+
+/** From the manifest where it has one, else from the parts in the first store that has them. */
+export async function digestOfArchive(
+  context: Pick<ArchiveContext, 'programs' | 'signal'>,
+  proof: Pick<Proof, 'manifest' | 'place' | 'stores'>,
+): Promise<string> {
+  const { manifest, place, stores } = proof;
+  if (manifest.digest !== null) return manifest.digest;
+  const [store] = stores;
+  if (store === undefined) throw new Error('an archive without a store');
+  const { zstd } = await context.programs();
+  let sum = '0'.repeat(64);
+  for (const part of manifest.parts) {
+    const back = await readBack(store, `${place}${part.name}`, part, {
+      zstd,
+      signal: context.signal,
+      withDigest: true,
+    });
+    sum = addDigests(sum, back.digest ?? '0');
+  }
+  return sum;
+}

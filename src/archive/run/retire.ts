@@ -1,0 +1,177 @@
+import { durationMs } from '../../config/duration.ts';
+import { DbopsError } from '../../errors.ts';
+import { withAdvisoryLock } from '../../pg/advisory-lock.ts';
+import { sqlStateOf } from '../../pg/sqlstate.ts';
+import { applyChanges } from '../../plan/apply.ts';
+import { applyTarget, planDetachOf } from '../../partition/retire/detach.ts';
+import { applyAttach, planAttach } from '../../partition/retire/attach.ts';
+import { dropChange } from '../../partition/retire/drop.ts';
+import { recordArchiveState, type ArchiveRow } from '../../sql/archives.ts';
+import { listMembers } from '../../sql/detach.ts';
+import { changedState } from '../../sql/export.ts';
+import type { LedgerRow } from '../../sql/ledger.ts';
+import { listForeignKeys } from '../../sql/parents.ts';
+import { displayName, type RelationName } from '../../sql/quote.ts';
+import type { Store } from '../../storage/store.ts';
+import type { ArchiveContext } from '../context.ts';
+import type { Manifest } from '../manifest.ts';
+import { manifestName } from '../place.ts';
+import { proofStep, findChange, readManifest, type Proof } from './prove.ts';
+
+/** Detaches an archived partition, as "partition detach" does, and says in its mark which archive holds it. */
+export async function detachArchived(
+  context: ArchiveContext,
+  target: { partition: RelationName; quarantine: Parameters<typeof durationMs>[0] },
+  archiveId: string,
+): Promise<void> {
+  const { db, settings, log, signal, waitMs, now } = context;
+  const [member] = await listMembers(db, [target.partition]);
+  if (member === undefined) {
+    throw new DbopsError('object_changed', `table ${displayName(target.partition)} vanished`);
+  }
+  const plan = await planDetachOf(context, member, {
+    reason: `archived as ${archiveId}`,
+    policy: 'archive',
+    dropAfter: new Date(now.getTime() + durationMs(target.quarantine)),
+    archiveId,
+  });
+  const options = { log, signal, deadlineMs: settings.lockDeadlineMs };
+  const lock = { table: member.rootOid, name: displayName(plan.parent) };
+  await withAdvisoryLock(db, 'retention', { waitMs: Math.max(waitMs, retentionWaitMs), signal }, () =>
+    withAdvisoryLock(db, lock, { waitMs: Math.max(waitMs, retentionWaitMs), signal }, () =>
+      applyTarget(context, plan, options),
+    ),
+  );
+}
+
+/** An export took its time: a detach of somebody else in this very moment is waited for. */
+const retentionWaitMs = 60_000;
+
+/** Puts a changed partition back into its table: its rows are in queries again, and the next run archives them anew. */
+export async function attachAgain(
+  context: ArchiveContext,
+  table: RelationName,
+  parent: string,
+): Promise<void> {
+  const options = { partition: quotedName(table), to: parent, from: undefined, until: undefined };
+  const replan = () => planAttach(context, options);
+  const wait = { ...context, waitMs: Math.max(context.waitMs, retentionWaitMs) };
+  await applyAttach(wait, await replan(), replan);
+}
+
+function quotedName(table: RelationName): string {
+  return [table.schema, table.name].map((part) => `"${part.replaceAll('"', '""')}"`).join('.');
+}
+
+/** The stores of an archive that still have its manifest, with every part in its length. */
+export async function goodStores(
+  context: ArchiveContext,
+  row: Pick<ArchiveRow, 'id' | 'place' | 'stores'>,
+): Promise<{ stores: Store[]; manifest: Manifest | undefined; problems: string[] }> {
+  const stores: Store[] = [];
+  const problems: string[] = [];
+  let manifest: Manifest | undefined;
+  for (const name of row.stores) {
+    try {
+      const store = await context.openStore(name);
+      const found = await readManifest(store, row.place, row.id);
+      const lengths = new Map<string, number>();
+      for await (const object of store.list(row.place)) lengths.set(object.key, object.sizeBytes);
+      const missing = found.parts.filter(
+        (part) => lengths.get(`${row.place}${part.name}`) !== part.sizeBytes,
+      );
+      if (missing.length > 0 || !lengths.has(`${row.place}${manifestName}`)) {
+        problems.push(`store "${name}" lacks ${missing.map((part) => part.name).join(', ')}`);
+        continue;
+      }
+      manifest ??= found;
+      stores.push(store);
+    } catch (error) {
+      if (!(error instanceof DbopsError)) throw error;
+      problems.push(`store "${name}": ${error.message}`);
+    }
+  }
+  return { stores, manifest, problems };
+}
+
+/** What becomes of a detached partition that is not what was archived. */
+export async function startOver(
+  context: ArchiveContext,
+  proof: Proof,
+  parent: string,
+  reason: string,
+): Promise<void> {
+  const { db, settings, log } = context;
+  log.warn(
+    { event: 'archive_superseded', archive: proof.archiveId },
+    `${displayName(proof.table)} is not what archive ${proof.archiveId} holds: ${reason}; it is attached again, and archived anew`,
+  );
+  await attachAgain(context, proof.table, parent);
+  await recordArchiveState(db, settings.stateSchema, proof.archiveId, 'superseded', reason);
+}
+
+/** A detached partition past its quarantine, with its proven archive. */
+export interface DropCandidate {
+  ledger: LedgerRow;
+  archive: ArchiveRow;
+  dropAfter: Date;
+  /** In how many stores the archive has to be. */
+  required: number;
+}
+
+/**
+ * Drops a detached partition whose archive is in its stores, after proving once more, in the transaction that drops it,
+ * that it holds what was archived. Returns the reason when it was attached again instead. Throws refused when the archive
+ * is not in enough stores any more.
+ */
+export async function dropArchived(
+  context: ArchiveContext,
+  candidate: DropCandidate,
+): Promise<string | null> {
+  const { db, settings, log, signal } = context;
+  const { ledger, archive } = candidate;
+  const { stores, manifest, problems } = await goodStores(context, archive);
+  if (manifest === undefined || stores.length < candidate.required) {
+    throw new DbopsError(
+      'refused',
+      `${displayName(ledger)} is not dropped: archive ${archive.id} is in ${String(stores.length)} of the ${String(candidate.required)} stores that it has to be in`,
+      { detail: problems.join('\n'), hint: `Look at it: dbops archive verify ${archive.id}` },
+    );
+  }
+  const proof: Proof = {
+    table: ledger,
+    oid: ledger.oid,
+    archiveId: archive.id,
+    manifest,
+    place: archive.place,
+    baselineXmin: archive.baselineXmin ?? '0',
+    stores,
+  };
+  const options = { log, signal, deadlineMs: settings.lockDeadlineMs };
+  for (;;) {
+    const reason = await findChange(context, proof);
+    if (reason !== null) {
+      await startOver(context, proof, ledger.parent, reason);
+      return reason;
+    }
+    const foreignKeys = await listForeignKeys(db, [ledger.oid]);
+    const target = {
+      schema: ledger.schema,
+      name: ledger.name,
+      oid: ledger.oid,
+      from: ledger.parent,
+      bounds: ledger.bounds,
+      dropAfter: candidate.dropAfter,
+      sizeBytes: ledger.sizeBytes,
+      comment: ledger.comment ?? '',
+    };
+    try {
+      const change = dropChange(context, target, foreignKeys, [await proofStep(context, proof)]);
+      await applyChanges(db, [change], context.applied, options);
+      return null;
+    } catch (error) {
+      // Written to between the two proofs: look again, more closely.
+      if (sqlStateOf(error) !== changedState) throw error;
+    }
+  }
+}

@@ -1,0 +1,268 @@
+import { DbopsError } from '../../errors.ts';
+import { withAdvisoryLock } from '../../pg/advisory-lock.ts';
+import { sqlStateOf } from '../../pg/sqlstate.ts';
+import { applyChanges } from '../../plan/apply.ts';
+import { combineProblems, type Problem } from '../../partition/problems.ts';
+import { listArchiveRows, recordArchiveState, type ArchiveRow } from '../../sql/archives.ts';
+import { changedState } from '../../sql/export.ts';
+import { displayName, relation } from '../../sql/quote.ts';
+import type { ArchiveContext } from '../context.ts';
+import { createArchive, removeRemains } from '../export/create.ts';
+import { reportFailure } from './notify.ts';
+import { isOfBounds, planRun, type PlannedArchive, type RunOptions, type RunPlan } from './plan.ts';
+import { findChange, proofStep, type Proof } from './prove.ts';
+import { detachArchived, dropArchived, goodStores, startOver } from './retire.ts';
+
+/** What became of one partition in a run. */
+export interface RunLine {
+  table: string;
+  partition: string;
+  archive: string;
+  rows: number;
+  storedBytes: number;
+  stores: string[];
+  reached: 'verified' | 'detached' | 'dropped' | 'attached again';
+}
+
+/** A changed partition is archived anew at once; one that goes on changing waits for the next run. */
+const mostAttempts = 2;
+
+/**
+ * Archives what is due, detaches it, proves it unchanged, and drops what is past its quarantine: planned once more under
+ * the advisory lock "archive". What fails for one partition does not stop the others; it is thrown at the end.
+ */
+export async function runArchive(
+  context: ArchiveContext,
+  options: RunOptions,
+): Promise<{ lines: RunLine[]; plan: RunPlan }> {
+  const { db, waitMs, signal, settings, log, history } = context;
+  return await withAdvisoryLock(db, 'archive', { waitMs, signal }, async () => {
+    const plan = await planRun(context, options);
+    const work = plan.archives.length + plan.proofs.length + plan.drops.length + plan.unfinished.length;
+    const lines: RunLine[] = [];
+    if (work > 0) {
+      await applyChanges(db, plan.before, context.applied, {
+        log,
+        signal,
+        deadlineMs: settings.lockDeadlineMs,
+      });
+      await history.begin(
+        db,
+        plan.archives.map((item) => item.label),
+      );
+      for (const row of plan.unfinished) await giveUp(context, row);
+      for (const item of plan.archives) {
+        await each(context, plan.problems, item.label, async () => {
+          lines.push(await archiveOne(context, item, options));
+        });
+      }
+      for (const item of plan.proofs) {
+        await each(context, plan.problems, displayName(item.ledger), () => proveLater(context, item, lines));
+      }
+      for (const item of plan.drops) {
+        await each(context, plan.problems, displayName(item.ledger), async () => {
+          const reason = await dropArchived(context, item);
+          lines.push(lineOf(item.archive, reason === null ? 'dropped' : 'attached again'));
+        });
+      }
+    }
+    if (plan.problems.length > 0) throw combined(plan.problems);
+    return { lines, plan };
+  });
+}
+
+function combined(problems: Problem[]): DbopsError {
+  return combineProblems(problems, 'What else was due is done; correct these and run it again.');
+}
+
+/** One partition's failure is told, sent to the hook, and does not stop the others; an interruption does. */
+async function each(
+  context: ArchiveContext,
+  problems: Problem[],
+  label: string,
+  work: () => Promise<void>,
+): Promise<void> {
+  try {
+    await work();
+  } catch (error) {
+    if (!(error instanceof DbopsError)) throw error;
+    if ([3, 130, 143].includes(error.exitCode)) throw error;
+    problems.push({ table: label, error });
+    context.log.error(
+      { event: 'archive_failed', partition: label, code: error.code },
+      `${label} was not archived: ${error.message}`,
+    );
+    await reportFailure(context, label, error);
+  }
+}
+
+/** A run was killed while it made this archive: without a manifest it does not exist, and what there is of it goes. */
+async function giveUp(context: ArchiveContext, row: ArchiveRow): Promise<void> {
+  const { db, settings, log } = context;
+  const set = settings.partitions.find(
+    (item) => item.schema === row.tableSchema && item.name === row.tableName,
+  );
+  const names = set?.archive.copies ?? settings.stores.map((store) => store.name);
+  await removeRemains(await Promise.all(names.map(context.openStore)), row.place);
+  await recordArchiveState(
+    db,
+    settings.stateSchema,
+    row.id,
+    'failed',
+    'the run that made it was interrupted',
+  );
+  log.info(
+    { event: 'archive_given_up', archive: row.id },
+    `removed what an interrupted run left of archive ${row.id}`,
+  );
+}
+
+async function archiveOne(
+  context: ArchiveContext,
+  item: PlannedArchive,
+  options: RunOptions,
+): Promise<RunLine> {
+  const { settings } = item.set;
+  for (let attempt = 1; ; attempt += 1) {
+    const proof =
+      (attempt === 1 ? await madeBefore(context, item) : undefined) ?? (await madeNow(context, item));
+    const line: RunLine = {
+      table: displayName(item.parent),
+      partition: item.label,
+      archive: proof.archiveId,
+      rows: proof.manifest.rows,
+      storedBytes: proof.manifest.parts.reduce((sum, part) => sum + part.sizeBytes, 0),
+      stores: proof.stores.map((store) => store.name),
+      reached: 'verified',
+    };
+    if (options.until === 'verified') return line;
+    await detachArchived(
+      context,
+      { partition: item.partition, quarantine: settings.quarantine },
+      proof.archiveId,
+    );
+    const reason = await findChange(context, proof);
+    if (reason === null) return { ...line, reached: 'detached' };
+    await startOver(context, proof, relation(item.parent), reason);
+    if (attempt === mostAttempts) {
+      throw new DbopsError(
+        'object_changed',
+        `${item.label} was changed while it was archived, ${String(attempt)} times`,
+        {
+          detail: reason,
+          hint: 'It is attached, with all its rows; raise "archive.settle", or see who writes to it.',
+        },
+      );
+    }
+  }
+}
+
+async function madeNow(context: ArchiveContext, item: PlannedArchive): Promise<Proof> {
+  const { id, manifest, stores, place } = await createArchive(context, item);
+  await removeSuperseded(context, item);
+  return {
+    table: item.partition,
+    oid: item.partition.oid,
+    archiveId: id,
+    manifest,
+    place,
+    baselineXmin: manifest.snapshot.xmin,
+    stores: await Promise.all(stores.map(context.openStore)),
+  };
+}
+
+/** Copies that were overtaken by a proven one go, unless they are held: whoever has only the store must find one truth. */
+async function removeSuperseded(context: ArchiveContext, item: PlannedArchive): Promise<void> {
+  const { db, settings, log } = context;
+  for (const row of await listArchiveRows(db, settings.stateSchema, ['superseded'])) {
+    if (row.partitionOid !== item.partition.oid || row.hold !== null) continue;
+    await removeRemains(await Promise.all(row.stores.map(context.openStore)), row.place);
+    await recordArchiveState(
+      db,
+      settings.stateSchema,
+      row.id,
+      'expired',
+      `${row.message ?? 'changed'}; archived anew`,
+    );
+    log.info({ event: 'archive_removed', archive: row.id }, `removed archive ${row.id}, which was overtaken`);
+  }
+}
+
+/** An archive that an earlier run came to verify: taken when it is whole in its stores and the rows look untouched. */
+async function madeBefore(context: ArchiveContext, item: PlannedArchive): Promise<Proof | undefined> {
+  const { db, settings } = context;
+  const row = item.made;
+  if (row === undefined) return undefined;
+  const { stores, manifest } = await goodStores(context, row);
+  const isEnough = manifest !== undefined && stores.length >= item.set.settings.archive.required;
+  if (isEnough && isOfBounds(row, item)) {
+    const proof: Proof = {
+      table: item.partition,
+      oid: item.partition.oid,
+      archiveId: row.id,
+      manifest,
+      place: row.place,
+      baselineXmin: row.baselineXmin ?? '0',
+      stores,
+    };
+    if (await looksUnchanged(context, proof)) return proof;
+  }
+  await recordArchiveState(
+    db,
+    settings.stateSchema,
+    row.id,
+    'superseded',
+    'changed, or not whole in its stores',
+  );
+  return undefined;
+}
+
+/** Without a lock, and therefore no proof: only whether it is worth detaching, or must be copied anew at once. */
+async function looksUnchanged(context: ArchiveContext, proof: Proof): Promise<boolean> {
+  try {
+    await context.db.execute((await proofStep(context, proof)).sql);
+    return true;
+  } catch (error) {
+    if (sqlStateOf(error) === changedState) return false;
+    throw error;
+  }
+}
+
+async function proveLater(
+  context: ArchiveContext,
+  item: RunPlan['proofs'][number],
+  lines: RunLine[],
+): Promise<void> {
+  const { ledger, archive } = item;
+  const { stores, manifest, problems } = await goodStores(context, archive);
+  if (manifest === undefined) {
+    throw new DbopsError('archive_damaged', `archive ${archive.id} is in none of its stores any more`, {
+      detail: problems.join('\n'),
+      hint: `${displayName(ledger)} is detached and keeps its rows: attach it again with "dbops partition attach".`,
+    });
+  }
+  const proof: Proof = {
+    table: ledger,
+    oid: ledger.oid,
+    archiveId: archive.id,
+    manifest,
+    place: archive.place,
+    baselineXmin: archive.baselineXmin ?? '0',
+    stores,
+  };
+  const reason = await findChange(context, proof);
+  if (reason !== null) await startOver(context, proof, ledger.parent, reason);
+  lines.push(lineOf(archive, reason === null ? 'detached' : 'attached again'));
+}
+
+function lineOf(archive: ArchiveRow, reached: RunLine['reached']): RunLine {
+  return {
+    table: displayName({ schema: archive.tableSchema, name: archive.tableName }),
+    partition: displayName({ schema: archive.partitionSchema, name: archive.partitionName }),
+    archive: archive.id,
+    rows: Number(archive.rowCount ?? 0n),
+    storedBytes: Number(archive.storedBytes ?? 0n),
+    stores: archive.stores,
+    reached,
+  };
+}

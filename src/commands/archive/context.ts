@@ -1,0 +1,65 @@
+import os from 'node:os';
+import type { ArchiveContext } from '../../archive/context.ts';
+import type { JobContext } from '../../partition/context.ts';
+import { libpqEnvironment } from '../../pg/libpq.ts';
+import { findCopyPrograms } from '../../process/tools.ts';
+import { openStore, findStoreSettings } from '../../storage/open.ts';
+import type { Store } from '../../storage/store.ts';
+import { version } from '../../version.ts';
+import type { CommandContext } from '../command.ts';
+
+/** Stores opened on first use, and closed together. */
+export interface OpenStores {
+  open: (name: string) => Promise<Store>;
+  closeAll: () => Promise<void>;
+}
+
+/** The configured stores. Each is opened once. */
+export function storesOf(context: Pick<CommandContext<object>, 'settings'>): OpenStores {
+  const opened = new Map<string, Promise<Store>>();
+  return {
+    open: (name) => {
+      const known = opened.get(name);
+      if (known !== undefined) return known;
+      const opening = Promise.resolve().then(() =>
+        openStore(findStoreSettings(context.settings.stores, name)),
+      );
+      opened.set(name, opening);
+      return opening;
+    },
+    closeAll: async () => {
+      for (const store of opened.values()) {
+        await store.then(
+          (item) => item.close(),
+          () => undefined,
+        );
+      }
+    },
+  };
+}
+
+/** Runs a job on archives with all that it needs, and closes the stores after it. */
+export async function withArchives<T>(
+  context: CommandContext<object>,
+  job: JobContext,
+  options: { isGentle: boolean; jobs: number | undefined },
+  work: (archive: ArchiveContext) => Promise<T>,
+): Promise<T> {
+  const stores = storesOf(context);
+  let programs: ReturnType<typeof findCopyPrograms> | undefined;
+  try {
+    return await work({
+      ...job,
+      openStore: stores.open,
+      programs: () => (programs ??= findCopyPrograms(context.env['PATH'] ?? '')),
+      connection: libpqEnvironment({ ...context.settings.connection, applicationName: 'dbops archive' }),
+      host: os.hostname(),
+      osUser: os.userInfo().username,
+      version,
+      isGentle: options.isGentle,
+      jobs: options.jobs ?? context.settings.archive.jobs,
+    });
+  } finally {
+    await stores.closeAll();
+  }
+}
