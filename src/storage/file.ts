@@ -16,7 +16,7 @@ import {
   walk,
 } from './file-paths.ts';
 import { describeFailure, statOf, writeAll } from './file-write.ts';
-import { checkKey, checkPrefix, isKey } from './key.ts';
+import { checkFolder, checkKey, checkPrefix, isKey } from './key.ts';
 import type { GetOptions, PutOptions, Store, Stored, StoredObject, UnfinishedUpload } from './store.ts';
 
 const fileMode = 0o640;
@@ -125,7 +125,7 @@ export class FileStore implements Store {
   }
 
   async listFolders(prefix: string): Promise<string[]> {
-    checkPrefix(prefix);
+    checkFolder(prefix);
     return await this.#named('list', join(this.#root, prefix), async () => {
       await this.#refuseLinks(prefix);
       return await foldersIn(this.#root, prefix, isKey);

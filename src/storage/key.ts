@@ -56,6 +56,12 @@ export function checkPrefix(prefix: string): void {
   checkKey(prefix === '' || prefix.endsWith('/') ? `${prefix}x` : prefix);
 }
 
+/** As checkPrefix, for the name of a folder: empty, or with a slash at its end. */
+export function checkFolder(prefix: string): void {
+  if (prefix !== '' && !prefix.endsWith('/')) throw new Error(`the folder "${prefix}" lacks its slash`);
+  checkPrefix(prefix);
+}
+
 function isPart(part: string): boolean {
   // eslint-disable-next-line no-control-regex
   return part !== '' && !part.startsWith('.') && !/[\u0000-\u001f\u007f\\\p{Surrogate}]/u.test(part);

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { interrupted } from '../errors.ts';
-import { errorName, statusOf, type RawError } from './s3-errors.ts';
+import { errorName, isFull, statusOf, type RawError } from './s3-errors.ts';
 
 export interface RetryOptions {
   attempts: number;
@@ -59,8 +59,8 @@ export function isTransient(error: RawError): boolean {
   const name = errorName(error);
   const status = statusOf(error);
   if (name === 'TimeoutError') return false;
-  // 501: it does not know the request; 507: it is full.
-  if (status === 501 || status === 507) return false;
+  // 501: it does not know the request.
+  if (status === 501 || isFull(error)) return false;
   if (busyNames.includes(name) || brokenConnections.includes(name)) return true;
   if (isThrottling(error) || (status !== undefined && status >= 500)) return true;
   return /socket hang up|aborted|premature close/i.test(error.message ?? '') && status === undefined;

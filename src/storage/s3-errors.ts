@@ -23,14 +23,14 @@ export type Verb = keyof typeof actions;
 export interface RawError {
   name?: string;
   message?: string;
+  stack?: string;
   code?: string;
   Code?: string;
   cause?: unknown;
   $metadata?: { httpStatusCode?: number };
   $response?: { headers?: Record<string, string> };
   /** Of InvalidObjectState. */
-  StorageClass?: string;
-  AccessTier?: string;
+  StorageClass?: string | undefined;
 }
 
 /** Where an error happened. */
@@ -44,16 +44,13 @@ export interface RequestPlace {
   idleTimeoutMs: number;
 }
 
-/** S3's name of an error, such as NoSuchKey; else Node's code, such as ECONNREFUSED. */
+const meaningless = ['Error', 'Unknown', 'S3ServiceException', 'AggregateError', 'TypeError'];
+
+/** S3's name of an error, such as NoSuchKey; before that Node's code, such as ECONNRESET, which the SDK renames. */
 export function errorName(error: RawError): string {
+  if (/^E[A-Z]/.test(error.code ?? '')) return error.code ?? '';
   const names = [error.name, error.Code, error.code, (error.cause as RawError | undefined)?.code];
-  return (
-    names.find(
-      (name) =>
-        name !== undefined &&
-        !['Error', 'Unknown', 'S3ServiceException', 'AggregateError', 'TypeError'].includes(name),
-    ) ?? ''
-  );
+  return names.find((name) => name !== undefined && !meaningless.includes(name)) ?? '';
 }
 
 export function statusOf(error: RawError): number | undefined {
@@ -65,7 +62,7 @@ export function describeS3Failure(place: RequestPlace, cause: unknown): DbopsErr
   if (cause instanceof DbopsError) return cause;
   const error = cause as RawError;
   const name = errorName(error);
-  const details = { cause, detail: serverWords(name, error) };
+  const details = { cause: new S3Cause(error, name), detail: serverWords(name, error) };
   return (
     credentialsFailure(place, name, details) ??
     bucketFailure(place, name, details) ??
@@ -133,14 +130,15 @@ function bucketFailure({ settings, bucket }: RequestPlace, name: string, details
         `the bucket "${bucket}" of the store "${settings.name}" is in another region`,
         `Set stores.${settings.name}.region to the region of the bucket.`,
       );
-    case 'InsufficientStorage':
-    case 'QuotaExceeded':
-    case 'XMinioStorageFull':
-    case 'XAmzStorageFull':
-      return full(settings.name, details);
     default:
       return undefined;
   }
+}
+
+/** Whether the store says that it has no room. There is no name for that which all agree on. Pure. */
+export function isFull(error: RawError): boolean {
+  const names = ['InsufficientStorage', 'QuotaExceeded', 'XMinioStorageFull'];
+  return statusOf(error) === 507 || names.includes(errorName(error));
 }
 
 function full(store: string, details: ErrorDetails): DbopsError {
@@ -169,7 +167,7 @@ function networkFailure(
   const failed = (message: string, hint: string) =>
     new DbopsError('store_failed', message, { ...details, hint });
   const endpoint = settings.endpoint === undefined ? 'its region' : `stores.${settings.name}.endpoint`;
-  if (statusOf(error) === 507) return full(settings.name, details);
+  if (isFull(error)) return full(settings.name, details);
   if (unreachable.includes(name)) {
     return failed(
       `cannot reach the store "${settings.name}"`,
@@ -236,7 +234,23 @@ function serverWords(name: string, error: RawError): string {
     .slice(0, 1000);
 }
 
+/** The SDK's error without the request and the socket that hang on it: they hold signatures and memory. */
+class S3Cause extends Error implements RawError {
+  override readonly name: string;
+  readonly $metadata: { httpStatusCode?: number };
+  readonly StorageClass: string | undefined;
+
+  constructor(error: RawError, name: string) {
+    super(error.message);
+    this.name = name;
+    const httpStatusCode = statusOf(error);
+    this.$metadata = httpStatusCode === undefined ? {} : { httpStatusCode };
+    this.StorageClass = error.StorageClass;
+    if (error.stack !== undefined) this.stack = error.stack;
+  }
+}
+
 /** What the SDK had thrown, behind an error of ours. */
 export function causeOf(error: unknown): RawError {
-  return ((error instanceof DbopsError ? error.cause : error) as RawError | undefined) ?? {};
+  return error instanceof DbopsError && error.cause instanceof S3Cause ? error.cause : {};
 }

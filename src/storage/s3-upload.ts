@@ -7,6 +7,7 @@ import {
   PutObjectCommand,
   UploadPartCommand,
   type CompletedPart,
+  type S3Client,
 } from '@aws-sdk/client-s3';
 import { createHash, randomUUID } from 'node:crypto';
 import { DbopsError } from '../errors.ts';
@@ -55,6 +56,16 @@ export class PartMemory {
   }
 }
 
+interface Condition {
+  IfNoneMatch?: string;
+}
+
+type Commit = (
+  condition: Condition,
+  client: S3Client,
+  options: { abortSignal: AbortSignal },
+) => Promise<unknown>;
+
 /** One object on its way: at once when it is small, else in parts. */
 export class Upload {
   readonly #requests: S3Requests;
@@ -84,7 +95,7 @@ export class Upload {
     const onAbort = () => this.#stop.abort(signal?.reason);
     signal?.addEventListener('abort', onAbort, { once: true });
     try {
-      if (this.#options.ifAbsent === true && (await this.#find()) !== undefined) throw this.#exists();
+      if (this.#options.ifAbsent === true) await this.#refuseTaken();
       await this.#send(body);
       return { sizeBytes: this.#sizeBytes, sha256: this.#hash.digest('hex') };
     } catch (error) {
@@ -96,6 +107,18 @@ export class Upload {
     } finally {
       signal?.removeEventListener('abort', onAbort);
     }
+  }
+
+  /**
+   * Before anything is sent; the conditional request at the end decides. Whoever may not list is denied the HEAD of
+   * what is not there.
+   */
+  async #refuseTaken(): Promise<void> {
+    const found = await this.#find().catch((error: unknown) => {
+      if (error instanceof DbopsError && error.code === 'store_denied') return undefined;
+      throw error;
+    });
+    if (found !== undefined) throw this.#exists();
   }
 
   async #send(body: AsyncIterable<Uint8Array> | Uint8Array): Promise<void> {
@@ -132,15 +155,16 @@ export class Upload {
 
   async #putWhole(bytes: Buffer): Promise<void> {
     const sha256 = this.#hash.copy().digest('hex');
-    const command = new PutObjectCommand({
+    const input = {
       ...this.#place(),
       ...this.#writing({ sha256 }),
-      ...this.#condition(),
       Body: bytes,
       ContentLength: bytes.byteLength,
       ContentMD5: md5(bytes),
-    });
-    await this.#commit('PutObject', (client, options) => client.send(command, options));
+    };
+    await this.#commit('PutObject', (condition, client, options) =>
+      client.send(new PutObjectCommand({ ...input, ...condition }), options),
+    );
   }
 
   /** Resolves when the part is under way and there is memory for the next. */
@@ -152,9 +176,12 @@ export class Upload {
       if (isExtra) break;
       await Promise.race(this.#inFlight);
     }
-    if (this.#failure !== undefined) throw this.#failure;
     const number = this.#parts.length + 1;
-    if (number > mostParts) throw this.#tooLarge();
+    const failure = this.#failure ?? (number > mostParts ? this.#tooLarge() : undefined);
+    if (failure !== undefined) {
+      if (isExtra) this.#memory.endExtra();
+      throw failure;
+    }
     const completed: CompletedPart = { PartNumber: number };
     this.#parts.push(completed);
     const sending = this.#sendPart(uploadId, completed, part.subarray(0, filled))
@@ -202,13 +229,10 @@ export class Upload {
   }
 
   async #complete(uploadId: string): Promise<void> {
-    const command = new CompleteMultipartUploadCommand({
-      ...this.#place(),
-      ...this.#condition(),
-      UploadId: uploadId,
-      MultipartUpload: { Parts: this.#parts },
-    });
-    await this.#commit('CompleteMultipartUpload', (client, options) => client.send(command, options));
+    const input = { ...this.#place(), UploadId: uploadId, MultipartUpload: { Parts: this.#parts } };
+    await this.#commit('CompleteMultipartUpload', (condition, client, options) =>
+      client.send(new CompleteMultipartUploadCommand({ ...input, ...condition }), options),
+    );
     const found = await this.#find();
     this.#uploadId = undefined;
     if (found?.sizeBytes === this.#sizeBytes) return;
@@ -222,25 +246,31 @@ export class Upload {
    * The request that makes the object visible. Where its answer was lost, or a second attempt is told that the first
    * had done it, the object itself is asked.
    */
-  async #commit(
-    verb: 'PutObject' | 'CompleteMultipartUpload',
-    run: Parameters<S3Requests['ask']>[3],
-  ): Promise<void> {
+  async #commit(verb: 'PutObject' | 'CompleteMultipartUpload', send: Commit): Promise<void> {
+    const { ifAbsent, signal } = this.#options;
+    let condition: Condition = ifAbsent === true ? { IfNoneMatch: '*' } : {};
     let attempts = 0;
-    try {
-      await this.#requests.ask(verb, this.#key, this.#options, (client, options, attempt) => {
+    const ask = () =>
+      this.#requests.ask(verb, this.#key, this.#options, (client, options, attempt) => {
         attempts = attempt;
-        return run(client, options, attempt);
+        return send(condition, client, options);
+      });
+    try {
+      await ask().catch(async (error: unknown) => {
+        // Stores that know no conditional writes say so; then the look before the upload has to do.
+        if (ifAbsent !== true || statusOf(causeOf(error)) !== 501) throw error;
+        condition = {};
+        await ask();
       });
     } catch (error) {
       const cause = causeOf(error);
       const status = statusOf(cause);
       const isUncertain = attempts > 1 || status === undefined || status < 400 || status >= 500;
-      if (isUncertain && this.#options.signal?.aborted !== true) {
+      if (isUncertain && signal?.aborted !== true) {
         const found = await this.#find().catch(() => undefined);
         if (found?.token === this.#token && found.sizeBytes === this.#sizeBytes) return;
       }
-      if (this.#options.ifAbsent === true && (errorName(cause) === 'PreconditionFailed' || status === 412)) {
+      if (ifAbsent === true && (errorName(cause) === 'PreconditionFailed' || status === 412)) {
         throw this.#exists();
       }
       throw error;
@@ -290,10 +320,6 @@ export class Upload {
       ...(kmsKeyId === undefined ? {} : { ServerSideEncryption: 'aws:kms' as const, SSEKMSKeyId: kmsKeyId }),
       ...(storageClass === undefined ? {} : { StorageClass: storageClass as 'STANDARD' }),
     };
-  }
-
-  #condition(): { IfNoneMatch?: string } {
-    return this.#options.ifAbsent === true ? { IfNoneMatch: '*' } : {};
   }
 
   #exists(): DbopsError {

@@ -13,7 +13,7 @@ import type { StorePlace } from '../config/store-url.ts';
 import type { StoreSettings } from '../config/stores.ts';
 import { DbopsError } from '../errors.ts';
 import { CheckedBody } from './body.ts';
-import { checkKey, checkPrefix, isKey } from './key.ts';
+import { checkFolder, checkKey, checkPrefix, isKey } from './key.ts';
 import type { StoreOptions } from './open.ts';
 import { S3Requests, type RequestOptions } from './s3-client.ts';
 import { causeOf, errorName, statusOf } from './s3-errors.ts';
@@ -106,7 +106,7 @@ export class S3Store implements Store {
   }
 
   async listFolders(prefix: string, options: RequestOptions = {}): Promise<string[]> {
-    checkPrefix(prefix);
+    checkFolder(prefix);
     const names: string[] = [];
     for await (const page of this.#pages(prefix, '/', options)) {
       for (const item of page.CommonPrefixes ?? []) {
