@@ -1,0 +1,110 @@
+import { createHash } from 'node:crypto';
+import { createWriteStream } from 'node:fs';
+import { mkdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Transform, type Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { DbopsError } from '../../errors.ts';
+import { decompress } from '../../process/copy.ts';
+import { visible } from '../../sql/quote.ts';
+import type { Manifest, ManifestPart } from '../manifest.ts';
+import type { SourceColumn } from './columns.ts';
+import { writeParquet, type ParquetOutput, type TextChunk } from './write.ts';
+
+/** Where Parquet lies below its archive; the folder holds nothing else. docs/parquet-types.md says why it is this one. */
+export const parquetFolder = 'parquet/';
+
+/** What of a manifest tells how its parts are read. */
+export type TextArchive = Pick<Manifest, 'copiedColumns' | 'definition' | 'parts'>;
+
+export interface MakeParquetInput {
+  archive: TextArchive;
+  /** The stored (compressed) bytes of a part, maybe asked for twice; or the path of a file with its plain bytes. */
+  openPart: (part: ManifestPart) => Promise<Readable | string>;
+  /** The zstd program; not needed where every part is a plain file. */
+  zstd: string;
+  /** A directory for this archive alone. The Parquet is left in it, under `parquet`; all else is removed again. */
+  workDirectory: string;
+  /** Megabytes for DuckDB; default 512. */
+  memoryMb?: number | undefined;
+  signal?: AbortSignal | undefined;
+}
+
+/**
+ * Makes Parquet of an archive's parts, about 1 GB of them at a time: so much room the work directory needs beside the
+ * Parquet itself. What is decompressed is compared with the manifest. Throws archive_damaged for other bytes, tool_failed
+ * or interrupted. The caller puts `files` into the store at the archive's prefix and parquetFolder, and removes the
+ * directory.
+ */
+export async function makeParquet(input: MakeParquetInput): Promise<ParquetOutput> {
+  const { archive, workDirectory } = input;
+  await mkdir(workDirectory, { recursive: true });
+  return await writeParquet({
+    columns: sourceColumns(archive),
+    chunks: archive.parts.filter((part) => part.rows > 0).map((part, index) => textChunk(input, part, index)),
+    directory: join(workDirectory, 'parquet'),
+    memoryMb: input.memoryMb,
+    signal: input.signal,
+  });
+}
+
+/** The columns of the parts, in their order, with what the definition knows of their types. */
+export function sourceColumns(archive: TextArchive): SourceColumn[] {
+  const columns = new Map(archive.definition.columns.map((column) => [column.name, column]));
+  return archive.copiedColumns.map((name): SourceColumn => {
+    const column = columns.get(name);
+    if (column !== undefined) return { name, type: column.type };
+    throw new DbopsError('archive_damaged', `the manifest has no definition of column ${visible(name)}`, {
+      hint: 'Another copy of the archive may be whole: "dbops archive verify" tells.',
+    });
+  });
+}
+
+function textChunk(input: MakeParquetInput, part: ManifestPart, index: number): TextChunk {
+  const path = join(input.workDirectory, `chunk-${String(index)}.copy`);
+  return {
+    rows: part.rows,
+    plainBytes: part.plainBytes,
+    open: async () => {
+      const source = await input.openPart(part);
+      if (typeof source === 'string') return source;
+      await decompressTo(path, source, part, input);
+      return path;
+    },
+    close: () => rm(path, { force: true }),
+  };
+}
+
+async function decompressTo(
+  path: string,
+  stored: Readable,
+  part: ManifestPart,
+  input: MakeParquetInput,
+): Promise<void> {
+  const { signal } = input;
+  const hash = createHash('sha256');
+  const hashing = new Transform({
+    transform(chunk: Buffer, _encoding, done) {
+      hash.update(chunk);
+      done(null, chunk);
+    },
+  });
+  const zstd = decompress(input.zstd, { signal });
+  try {
+    await Promise.all([
+      pipeline(stored, zstd.stored),
+      pipeline(zstd.plain, hashing, createWriteStream(path)),
+      zstd.finished,
+    ]);
+  } catch (error) {
+    zstd.stop();
+    stored.destroy();
+    // What zstd said of broken input is more than what its closed pipe says.
+    await zstd.finished;
+    throw error;
+  }
+  if (hash.digest('hex') === part.plainSha256) return;
+  throw new DbopsError('archive_damaged', `${part.name} has other bytes than the manifest says`, {
+    hint: 'Another copy may be whole: "dbops archive verify" tells which.',
+  });
+}
