@@ -33,9 +33,11 @@ const columnSummary = z.object({
 const parquetFile = z.object({ name: text, rows: count, sizeBytes: count, sha256 });
 const parquetColumn = z.object({
   name: text,
+  parquetName: text.check(z.describe('Another one where two names differ in case only')),
   type: text.check(z.describe('Of PostgreSQL')),
   parquetType: text,
-  survives: z.boolean().check(z.describe('false: kept as text, or rounded; the parts have the value')),
+  survives: z.boolean().check(z.describe('false: kept as text, exactly as in the parts')),
+  why: text.check(z.describe('Why it does not survive; empty where it does')),
 });
 
 const manifest = z.object({

@@ -1,6 +1,5 @@
 import type * as Api from '@duckdb/node-api';
-import { DbopsError } from '../../errors.ts';
-import { interrupted } from '../../process/child.ts';
+import { DbopsError, interrupted } from '../../errors.ts';
 import { exactValue, type Cell } from './values.ts';
 
 /** The types of the package, for values.ts. */

@@ -50,14 +50,23 @@ export async function makeParquet(input: MakeParquetInput): Promise<ParquetOutpu
 
 /** The columns of the parts, in their order, with what the definition knows of their types. */
 export function sourceColumns(archive: TextArchive): SourceColumn[] {
-  const columns = new Map(archive.definition.columns.map((column) => [column.name, column]));
+  const { columns, requirements } = archive.definition;
+  const types = new Map(columns.map((column) => [column.name, column.type]));
+  const named = (kind: string) => requirements.filter((item) => item.kind === kind);
+  const enums = new Set(named('enum').map((item) => item.name));
+  const domains = new Map(named('domain').map((item) => [item.name, baseOf(item.definition)]));
   return archive.copiedColumns.map((name): SourceColumn => {
-    const column = columns.get(name);
-    if (column !== undefined) return { name, type: column.type };
+    const type = types.get(name);
+    if (type !== undefined) return { name, type, base: domains.get(type), isEnum: enums.has(type) };
     throw new DbopsError('archive_damaged', `the manifest has no definition of column ${visible(name)}`, {
       hint: 'Another copy of the archive may be whole: "dbops archive verify" tells.',
     });
   });
+}
+
+/** "numeric(12,2) collate ... default ... not null constraint ... check (...)": what stands before the first of them. */
+function baseOf(definition: string): string {
+  return definition.split(/ (?:collate|default|not null|null|constraint|check)\b/i)[0]?.trim() ?? definition;
 }
 
 function textChunk(input: MakeParquetInput, part: ManifestPart, index: number): TextChunk {
