@@ -27,11 +27,10 @@ export async function* chunksOf(
     return;
   }
   const iterator = body[Symbol.asyncIterator]();
-  const abortion = aborted(signal);
   let isDone = false;
   try {
     for (;;) {
-      const next = await Promise.race([iterator.next(), abortion.promise]);
+      const next = await nextUnlessAborted(iterator, signal);
       if (next.done === true) {
         isDone = true;
         return;
@@ -41,22 +40,31 @@ export async function* chunksOf(
   } catch (error) {
     throw error instanceof DbopsError ? error : new ProducerFailure(error);
   } finally {
-    abortion.forget();
     // A generator that is waiting itself answers only after that wait, which may be for ever.
     if (!isDone) void iterator.return?.().catch(() => undefined);
     if (!isDone && body instanceof Readable) body.destroy();
   }
 }
 
-/** A promise that rejects with the interruption. */
-function aborted(signal: AbortSignal | undefined): { promise: Promise<never>; forget: () => void } {
+/**
+ * The next chunk, or the interruption. Not Promise.race with one promise for the whole body: that promise would remember
+ * every chunk that it was raced against.
+ */
+async function nextUnlessAborted(
+  iterator: AsyncIterator<Uint8Array>,
+  signal: AbortSignal | undefined,
+): Promise<IteratorResult<Uint8Array>> {
+  if (signal === undefined) return await iterator.next();
   let onAbort = (): void => undefined;
-  const promise = new Promise<never>((_resolve, reject) => {
-    if (signal !== undefined) onAbort = () => reject(interrupted(signal));
-  });
-  promise.catch(() => undefined);
-  signal?.addEventListener('abort', onAbort, { once: true });
-  return { promise, forget: () => signal?.removeEventListener('abort', onAbort) };
+  try {
+    return await new Promise((resolve, reject) => {
+      onAbort = () => reject(interrupted(signal));
+      signal.addEventListener('abort', onAbort, { once: true });
+      iterator.next().then(resolve, reject);
+    });
+  } finally {
+    signal.removeEventListener('abort', onAbort);
+  }
 }
 
 export interface CheckedBodyOptions {

@@ -1,5 +1,4 @@
 import { createHash } from 'node:crypto';
-import { once } from 'node:events';
 import type { Readable, Writable } from 'node:stream';
 import { DbopsError } from '../../errors.ts';
 import { decompress } from '../../process/copy.ts';
@@ -100,12 +99,23 @@ async function forward(
     hash.update(chunk);
     sizeBytes += chunk.length;
     onBytes?.(chunk.length);
-    if (target.writable && !target.write(chunk)) {
-      await Promise.race([once(target, 'drain'), once(target, 'close')]);
-    }
+    if (target.writable && !target.write(chunk)) await drained(target);
   }
   if (target.writable) target.end();
   return { sizeBytes, sha256: hash.digest('hex') };
+}
+
+/** Resolves when a program takes more, or never will. */
+async function drained(target: Writable): Promise<void> {
+  await new Promise<void>((resolve) => {
+    const done = () => {
+      target.off('drain', done);
+      target.off('close', done);
+      resolve();
+    };
+    target.on('drain', done);
+    target.on('close', done);
+  });
 }
 
 async function count(plain: Readable, withDigest: boolean): Promise<ReadBack> {
