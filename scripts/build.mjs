@@ -80,7 +80,9 @@ async function writeNotices(inputs) {
     const match = /node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(input);
     if (match) names.add(match[1]);
   }
-  const parts = [];
+  // Packages of one house share a text, which is then there once.
+  /** @type {Map<string, string[]>} */
+  const texts = new Map();
   for (const name of [...names].sort()) {
     const folder = join(root, 'node_modules', name);
     const manifest = JSON.parse(await readFile(join(folder, 'package.json'), 'utf8'));
@@ -89,7 +91,9 @@ async function writeNotices(inputs) {
       text = await readFile(join(folder, file), 'utf8').catch(() => '');
       if (text) break;
     }
-    parts.push(`${name} ${manifest.version} (${manifest.license})\n\n${text.trim()}\n`);
+    const title = `${name} ${manifest.version} (${manifest.license})`;
+    texts.set(text.trim(), [...(texts.get(text.trim()) ?? []), title]);
   }
+  const parts = [...texts].map(([text, titles]) => `${titles.join('\n')}\n\n${text}\n`);
   await writeFile(join(root, 'dist', 'THIRD-PARTY-NOTICES.txt'), parts.join(`\n${'-'.repeat(72)}\n\n`));
 }

@@ -12,14 +12,15 @@ export const command = defineCommand({
   ],
   notes:
     'Exit 0 with warnings, 6 when something is crit (a command will fail), 3 when the server cannot be reached:\n' +
-    'the host is reported all the same. Nothing is changed.',
+    'the host is reported all the same. Nothing is changed; in each store a test object is written, read and deleted.',
   declare: () => undefined,
-  async run({ settings, env, connect }): Promise<Result> {
+  async run({ settings, env, connect, signal }): Promise<Result> {
     const { findings, connectionError } = await diagnose({
       settings,
       connect,
       searchPath: env['PATH'] ?? '',
       nodeVersion: process.version,
+      signal,
     });
     const isCritical = findings.some((item) => item.status === 'crit');
     return {

@@ -7,6 +7,7 @@ import { finding, type Finding } from './finding.ts';
 import { checkHost, clientTools } from './host.ts';
 import { checkServer } from './server.ts';
 import { checkExtensions, checkSets } from './sets.ts';
+import { checkStores } from './stores.ts';
 
 export interface DoctorOptions {
   settings: Settings;
@@ -14,6 +15,7 @@ export interface DoctorOptions {
   searchPath: string;
   nodeVersion: string;
   connect: () => Promise<Db>;
+  signal?: AbortSignal | undefined;
 }
 
 export interface Diagnosis {
@@ -22,7 +24,10 @@ export interface Diagnosis {
   connectionError: DbopsError | undefined;
 }
 
-/** Looks at the host and, where it can be reached, at the server. Changes nothing. */
+/**
+ * Looks at the host, at the stores and, where it can be reached, at the server. Changes nothing there; in each store a
+ * test object is written and deleted.
+ */
 export async function diagnose(options: DoctorOptions): Promise<Diagnosis> {
   const { settings } = options;
   const tools = findTools(clientTools, options.searchPath);
@@ -42,5 +47,6 @@ export async function diagnose(options: DoctorOptions): Promise<Diagnosis> {
     server.push(finding('server.connection', 'crit', error.message, error.hint));
   }
   const host = checkHost(settings, options.nodeVersion, await tools, serverMajor);
-  return { findings: [...host, ...server], connectionError };
+  const stores = await checkStores(settings, new Date(), options.signal);
+  return { findings: [...host, ...server, ...stores], connectionError };
 }

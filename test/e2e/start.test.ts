@@ -59,6 +59,19 @@ describe('a start', () => {
     expect(packagesOf(inputs)).toContain('pg');
     for (const name of ['pino', 'execa', 'cli-table3']) expect(packagesOf(inputs)).not.toContain(name);
   });
+
+  it('loads the AWS SDK only once a store at S3 is opened', () => {
+    const outputs = load();
+    const isAws = (name: string) => /^@(aws-sdk|smithy)\//.test(name);
+    const groups = Object.values(outputs).flatMap(({ entryPoint = '' }) =>
+      /^src\/(cli|commands\/.*)\.ts$/.test(entryPoint) ? [entryPoint] : [],
+    );
+    expect(groups.length).toBeGreaterThan(2);
+    for (const group of groups) {
+      expect(packagesOf(staticInputs(outputs, chunkOf(outputs, group))).filter(isAws), group).toEqual([]);
+    }
+    expect(packagesOf(staticInputs(outputs, chunkOf(outputs, 'src/storage/s3.ts'))).filter(isAws)).not.toEqual([]);
+  });
 });
 
 /** The sources of a chunk and of all chunks that it imports statically. */
