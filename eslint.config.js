@@ -33,8 +33,7 @@ const ownedPackages = {
   yaml: ['src/config/'],
   'zod/mini': ['src/config/', 'src/archive/manifest.ts', 'src/archive/definition/definition.ts'],
   zod: ['src/config/', 'src/archive/manifest.ts', 'src/archive/definition/definition.ts'],
-  '@aws-sdk/client-s3': ['src/storage/s3.ts'],
-  '@aws-sdk/lib-storage': ['src/storage/s3.ts'],
+  '@aws-sdk/client-s3': ['src/storage/s3'],
   '@duckdb/node-api': ['src/archive/parquet/duckdb.ts'],
 };
 
