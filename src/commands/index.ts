@@ -130,6 +130,12 @@ export const commands: CommandEntry[] = [
     load: () => archive('archiveRun'),
   },
   {
+    noun: 'archive',
+    verb: 'restore',
+    summary: 'make a table from an archive again, proven, and attach it where wished',
+    load: () => archive('archiveRestore'),
+  },
+  {
     noun: 'config',
     verb: 'show',
     summary: 'print each value and where it came from',

@@ -31,7 +31,11 @@ for (const entry of commands) {
   });
 }
 
+/** Stands for an archive in the help; its beginning is enough there, as in life. */
+const shownArchive = '20260505';
+
 let shell: ExampleShell;
+let archive: string;
 
 beforeAll(async () => {
   shell = await openExampleShell();
@@ -41,10 +45,22 @@ beforeAll(async () => {
     '\n  - { table: public.orders, key: created_at, interval: month }\n',
   );
   fs.writeFileSync(path.join(shell.dir, 'queries.sql'), 'select count(*) from audit_logs;\n');
+  const config = path.join(shell.dir, 'dbops.yaml');
+  if (!/^stores:/m.test(fs.readFileSync(config, 'utf8')))
+    fs.appendFileSync(config, `\nstores: { near: { url: "file://${shell.dir}/store" } }\n`);
   for (const line of ['dbops partition ensure', 'dbops partition detach public.llm_calls_y2026m04 --yes']) {
     const { code, stderr } = await shell.run(line);
     expect(code, stderr).toBe(0);
   }
+  const made = await shell.run(
+    'dbops archive run --partition public.llm_calls_y2026m05 --until verified --json',
+  );
+  expect(made.code, made.stderr).toBe(0);
+  const { data } = JSON.parse(made.stdout) as { data: { partitions: { archive: string }[] } };
+  archive = data.partitions[0]!.archive;
+  await shell.database.query(`
+    alter table public.llm_calls detach partition public.llm_calls_y2026m05;
+    drop table public.llm_calls_y2026m05`);
 });
 
 describe.each(definitions)('$name', ({ name, definition }) => {
@@ -67,6 +83,7 @@ function harmless(example: string, definition: CommandDefinition): string {
   const line = example
     .replace(/ > \S.*$/, ' > /dev/null')
     .replace('/etc/dbops/dbops.yaml', 'dbops.yaml')
+    .replace(shownArchive, archive)
     .replace('--url postgresql://me@db/factory', '--url "$DATABASE_URL"');
   // Here a configuration exists, and it is never overwritten.
   if (/^dbops init\b/.test(line) && !/ --(output|stdout)\b/.test(line)) return `${line} --stdout`;

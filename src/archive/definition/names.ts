@@ -23,3 +23,30 @@ export function relationNames(definition: TableDefinition, target: RelationName)
     })),
   ];
 }
+
+/** The definition as it is when it was made under another name. */
+export function renamed(definition: TableDefinition, target: RelationName): TableDefinition {
+  const nameOf = (name: string) => objectName(definition, target, name);
+  const { replicaIdentity } = definition;
+  return {
+    ...definition,
+    name: target,
+    constraints: definition.constraints.map((item) =>
+      item.kind === 'check' ? item : { ...item, name: nameOf(item.name) },
+    ),
+    indexes: definition.indexes.map((item) => ({
+      ...item,
+      name: nameOf(item.name),
+      constraint: item.constraint === null ? null : nameOf(item.constraint),
+    })),
+    statistics: definition.statistics.map((item) => ({
+      ...item,
+      name: nameOf(item.name),
+      schema: item.schema === definition.name.schema ? target.schema : item.schema,
+    })),
+    replicaIdentity: {
+      ...replicaIdentity,
+      index: replicaIdentity.index === null ? null : nameOf(replicaIdentity.index),
+    },
+  };
+}

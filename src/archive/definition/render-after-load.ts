@@ -10,6 +10,8 @@ export interface AfterLoad {
   indexes: { name: string; statements: string[] }[];
   /** Primary key, unique and exclusion constraints, and what was not valid; statistics, comments. */
   statements: string[];
+  /** COMMENT ON TABLE, which takes the place of a marker of ours. */
+  tableComment: string;
   /** Owner, grants, policies, row security: these may name roles and functions that are not there. */
   access: string[];
 }
@@ -37,6 +39,7 @@ export function renderAfterLoad(definition: TableDefinition, target: RelationNam
       ...replicaIdentity(definition, target),
       ...comments(definition, target),
     ],
+    tableComment: `comment on table ${table} is ${definition.comment === null || definition.comment.startsWith('dbops:') ? 'null' : literal(definition.comment)}`,
     access: accessStatements(definition, target),
   };
 }
@@ -135,9 +138,6 @@ function replicaIdentity(definition: TableDefinition, target: RelationName): str
 function comments(definition: TableDefinition, target: RelationName): string[] {
   const table = relation(target);
   return [
-    ...(definition.comment === null || definition.comment.startsWith('dbops:')
-      ? []
-      : [`comment on table ${table} is ${literal(definition.comment)}`]),
     ...definition.columns.flatMap((column) => [
       ...(column.comment === null
         ? []

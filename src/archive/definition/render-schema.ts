@@ -64,7 +64,11 @@ export function renderSchemaSql(original: TableDefinition, options: SchemaSqlOpt
             ...dropped.map((item) => `  ${item}`),
           ]),
         ]),
-    statements([...after.indexes.flatMap((index) => index.statements), ...after.statements]),
+    statements([
+      ...after.indexes.flatMap((index) => index.statements),
+      ...after.statements,
+      after.tableComment,
+    ]),
     remarks(['Owner, grants and policies. A role that is not there is a warning, and the rest goes on.']),
     statements(after.access.map(tolerantBlock)),
     notMade(definition, options),

@@ -88,7 +88,7 @@ export function damaged(store: Store, key: string, detail: string): DbopsError {
 }
 
 /** Passes bytes on at the pace of the program, hashing them. A program that has ended takes no more; its exit code tells. */
-async function forward(
+export async function forward(
   source: Readable,
   target: Writable,
   onBytes: ((bytes: number) => void) | undefined,

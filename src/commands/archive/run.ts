@@ -27,7 +27,7 @@ export const command = defineCommand<Options>({
       about: 'one table, giving way to others',
     },
     {
-      command: 'dbops archive run --partition public.llm_calls_y2026m04 --until verified',
+      command: 'dbops archive run --partition public.llm_calls_y2026m06 --until verified',
       about: 'a copy only; the partition stays where it is',
     },
   ],

@@ -49,6 +49,7 @@ async function make(on: Db, wanted: TableDefinition, target: RelationName): Prom
     ...renderTable(wanted, target),
     ...after.indexes.flatMap((index) => index.statements),
     ...after.statements,
+    after.tableComment,
     ...after.access,
   ];
   for (const statement of statements) {

@@ -1,0 +1,89 @@
+import { humanCount } from '../../output/human.ts';
+import { Progress } from '../../output/progress.ts';
+import { copyIn } from '../../process/copy.ts';
+import { relation } from '../../sql/quote.ts';
+import type { Store } from '../../storage/store.ts';
+import type { ArchiveContext } from '../context.ts';
+import { compareStored, damaged, forward } from '../export/read-back.ts';
+import type { ManifestPart } from '../manifest.ts';
+import { pinnedStatements } from './changes.ts';
+import { withGoodCopy } from './copies.ts';
+import type { RestorePlan } from './plan.ts';
+
+/**
+ * Loads all parts, several at a time. Each is committed only when its stored bytes have the hash of the manifest and COPY
+ * counted its rows; one that is damaged in a store is read from the next store that has the archive. Returns the rows.
+ * Throws archive_damaged, store_failed, tool_failed. Locks: ROW EXCLUSIVE on the table.
+ */
+export async function loadParts(context: ArchiveContext, plan: RestorePlan): Promise<number> {
+  const { parts } = plan.archive.manifest;
+  const progress = new Progress(context.log, `restoring ${plan.label}`, 'restore_progress');
+  const abort = new AbortController();
+  const signal = AbortSignal.any([context.signal, abort.signal]);
+  let next = 0;
+  const worker = async () => {
+    for (let index = next++; index < parts.length; index = next++) {
+      const part = parts[index];
+      if (part === undefined) return;
+      await withGoodCopy(context, plan, part, (store, key) =>
+        loadFrom(context, plan, part, { store, key, signal, onBytes: (bytes) => progress.add(bytes) }),
+      );
+      context.log.debug(
+        { event: 'restore_part_loaded', part: part.name, rows: part.rows },
+        `loaded ${part.name}: ${humanCount(part.rows)} rows`,
+      );
+    }
+  };
+  const workers = Array.from({ length: Math.min(context.jobs, parts.length) }, () =>
+    worker().catch((error: unknown) => {
+      // The first failure is the reason; what the others say afterwards is its echo.
+      abort.abort(error);
+      throw error;
+    }),
+  );
+  await Promise.allSettled(workers);
+  progress.end();
+  if (context.signal.aborted) await Promise.all(workers);
+  if (abort.signal.aborted) throw abort.signal.reason;
+  return parts.reduce((sum, part) => sum + part.rows, 0);
+}
+
+interface LoadSource {
+  store: Store;
+  key: string;
+  signal: AbortSignal;
+  onBytes: (bytes: number) => void;
+}
+
+async function loadFrom(
+  context: ArchiveContext,
+  plan: RestorePlan,
+  part: ManifestPart,
+  from: LoadSource,
+): Promise<void> {
+  const { store, key, signal, onBytes } = from;
+  const source = await store.get(key, { signal });
+  const copy = copyIn(relation(plan.target), {
+    programs: await context.programs(),
+    connection: context.connection,
+    signal,
+    isGentle: context.isGentle,
+    before: ['begin', ...pinnedStatements(plan.archive)],
+  });
+  try {
+    const stored = await forward(source, copy.stored, onBytes);
+    compareStored(store, key, stored, part);
+    const { rows } = await copy.loaded;
+    if (rows !== part.rows) {
+      throw damaged(
+        store,
+        key,
+        `COPY counted ${String(rows)} rows, and the manifest has ${String(part.rows)}`,
+      );
+    }
+    await copy.commit();
+  } catch (error) {
+    copy.stop();
+    throw error;
+  }
+}
