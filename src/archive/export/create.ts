@@ -2,7 +2,6 @@ import { randomBytes } from 'node:crypto';
 import { DbopsError } from '../../errors.ts';
 import { humanBytes, humanCount } from '../../output/human.ts';
 import { Progress } from '../../output/progress.ts';
-import type { FinitePartition, PartitionSet } from '../../partition/model/set.ts';
 import { insertArchive, recordArchiveState, recordVerified } from '../../sql/archives.ts';
 import {
   beginSnapshot,
@@ -11,27 +10,20 @@ import {
   pinnedSettings,
   type CopiedColumn,
   type SnapshotRow,
-  type SummaryColumn,
-  type SummaryRow,
 } from '../../sql/export.ts';
-import { displayName, ident, type RelationName } from '../../sql/quote.ts';
+import { displayName } from '../../sql/quote.ts';
 import type { Store } from '../../storage/store.ts';
 import type { ArchiveContext } from '../context.ts';
-import { storedColumns, type TableDefinition } from '../definition/definition.ts';
 import { loadDefinition } from '../definition/load.ts';
 import { renderSchemaSql } from '../definition/render-schema.ts';
-import { manifestVersion, writeManifest, type Manifest } from '../manifest.ts';
+import { writeManifest, type Manifest } from '../manifest.ts';
 import { archivePrefix, manifestName, schemaName } from '../place.ts';
+import { copiedColumns, summaryColumns } from './columns.ts';
+import { addParquet } from './parquet.ts';
 import { exportParts, planParts, type Exported } from './parts.ts';
 import { hashOf } from './read-back.ts';
-
-/** A partition that goes to the stores. */
-export interface ArchiveTarget {
-  set: PartitionSet;
-  /** The table that it is a partition of: the set's root, or one of its branches. */
-  parent: RelationName;
-  partition: FinitePartition;
-}
+import { digestOfTable } from './table-digest.ts';
+import { manifestOf, type ArchiveTarget, type Facts, type Place } from './target.ts';
 
 export interface CreatedArchive {
   id: string;
@@ -41,9 +33,6 @@ export interface CreatedArchive {
   /** Names of the stores in which it is proven. */
   stores: string[];
 }
-
-/** Min and max are read of at most so many columns: a SELECT has room for 1,664 expressions. */
-const mostSummaries = 100;
 
 /**
  * Copies a partition to its stores, reads it back, and writes the manifest last. Until then the archive does not exist,
@@ -82,13 +71,6 @@ export async function createArchive(context: ArchiveContext, target: ArchiveTarg
   }
 }
 
-interface Place {
-  id: string;
-  place: string;
-  stores: Store[];
-  identity: Awaited<ReturnType<typeof getServerIdentity>>;
-}
-
 async function exportTo(
   context: ArchiveContext,
   target: ArchiveTarget,
@@ -108,6 +90,14 @@ async function exportTo(
       exportRows(context, target, where, { snapshot, columns, onBytes: (bytes) => progress.add(bytes) }),
       getSummary(session, target.partition, summaryColumns(definition, columns, target.set.settings.key)),
     ]);
+    if (exported.digest !== null) {
+      const found = await digestOfTable(context, target.partition, columns, snapshot.id);
+      if (found !== exported.digest) {
+        throw new DbopsError('archive_damaged', `the rows of ${label} are not those that were read back`, {
+          detail: `their digest is ${found}, that of the parts ${exported.digest}`,
+        });
+      }
+    }
     facts = { snapshot, definition, columns, exported, summary, exportMs: performance.now() - started };
   } finally {
     progress.end();
@@ -121,15 +111,6 @@ async function exportTo(
     );
   }
   return await finish(context, target, where, facts, rows);
-}
-
-interface Facts {
-  snapshot: SnapshotRow;
-  definition: TableDefinition;
-  columns: CopiedColumn[];
-  exported: Exported;
-  summary: SummaryRow;
-  exportMs: number;
 }
 
 async function exportRows(
@@ -184,7 +165,20 @@ async function finish(
     }),
   );
   const stored = await putEverywhere(stores, `${place}${schemaName}`, schemaSql, signal);
-  const manifest = manifestOf(context, target, where, facts, rows, { name: schemaName, ...stored });
+  const parts = {
+    parts: facts.exported.parts,
+    definition: facts.definition,
+    copiedColumns: facts.columns.map((column) => column.name),
+  };
+  const parquet = target.set.settings.archive.parquet
+    ? await addParquet(context, { place, stores }, parts)
+    : null;
+  const manifest = {
+    ...manifestOf(context, target, where, facts, rows),
+    ...parts,
+    schemaSql: { name: schemaName, ...stored },
+    parquet,
+  };
   await putEverywhere(stores, `${place}${manifestName}`, Buffer.from(writeManifest(manifest)), signal);
   const storedBytes = manifest.parts.reduce((sum, part) => sum + part.sizeBytes, 0);
   const names = stores.map((store) => store.name);
@@ -218,94 +212,6 @@ async function putEverywhere(
     }
   }
   return written;
-}
-
-function manifestOf(
-  context: ArchiveContext,
-  target: ArchiveTarget,
-  where: Place,
-  facts: Facts,
-  rows: number,
-  schemaSql: Manifest['schemaSql'],
-): Manifest {
-  const { db } = context;
-  const { set, partition, parent } = target;
-  const key = facts.definition.columns.find((column) => column.name === set.settings.key);
-  return {
-    formatVersion: manifestVersion,
-    id: where.id,
-    createdAt: new Date().toISOString(),
-    createdBy: {
-      dbops: context.version,
-      host: context.host,
-      osUser: context.osUser,
-      databaseUser: db.server.user,
-    },
-    server: { ...where.identity, version: db.server.version, versionNum: db.server.versionNum },
-    database: db.server.database,
-    table: { schema: parent.schema, name: parent.name },
-    partition: { schema: partition.schema, name: partition.name },
-    bounds: partition.boundText,
-    key: {
-      column: set.settings.key,
-      type: key?.type ?? '',
-      timezone: set.settings.timezone,
-      from: set.codec.format(partition.range.from),
-      to: set.codec.format(partition.range.to),
-    },
-    settings: { ...pinnedSettings },
-    snapshot: {
-      id: facts.snapshot.id,
-      xmin: facts.snapshot.xmin,
-      xmax: facts.snapshot.xmax,
-      lsn: facts.snapshot.lsn,
-      at: facts.snapshot.at.toISOString(),
-    },
-    rows,
-    definition: facts.definition,
-    copiedColumns: facts.columns.map((column) => column.name),
-    columns: facts.summary.columns,
-    masked: facts.columns.flatMap(({ name, mask }) =>
-      mask === null ? [] : [{ column: name, expression: mask }],
-    ),
-    format: { rows: 'postgresql copy text', encoding: 'UTF8', compression: 'zstd' },
-    parts: facts.exported.parts,
-    digest: facts.exported.digest,
-    schemaSql,
-    parquet: null,
-    proof: set.settings.archive.verify,
-    timings: { exportMs: Math.round(facts.exportMs), verifyMs: 0 },
-  };
-}
-
-/** The columns of the parts, with what is put in the place of personal ones. Throws config_invalid for a mask of nothing. */
-export function copiedColumns(
-  definition: TableDefinition,
-  mask: Record<string, string>,
-  label: string,
-): CopiedColumn[] {
-  const names = storedColumns(definition);
-  for (const name of Object.keys(mask)) {
-    if (names.includes(name)) continue;
-    throw new DbopsError('config_invalid', `${label} has no stored column "${name}" that could be masked`, {
-      hint: 'Correct "archive.mask" of its table in the configuration.',
-    });
-  }
-  return names.map((name) => ({ name, mask: mask[name] ?? null }));
-}
-
-const numbers = /^(smallint|integer|bigint|real|double precision|numeric(\(.*\))?)$/;
-
-function summaryColumns(definition: TableDefinition, columns: CopiedColumn[], key: string): SummaryColumn[] {
-  const types = new Map(definition.columns.map((column) => [column.name, column.type]));
-  return columns
-    .filter(({ name }) => {
-      const type = types.get(name) ?? '';
-      // Before PostgreSQL 18 a uuid has no smallest and no largest.
-      return numbers.test(type) || (name === key && type !== 'uuid');
-    })
-    .slice(0, mostSummaries)
-    .map(({ name, mask }) => ({ name, expression: mask === null ? `t.${ident(name)}` : `(${mask})` }));
 }
 
 /** 20261121T031500Z-5f3a9c01: in order of time, and never the same twice, whatever the clock does. */

@@ -22,7 +22,7 @@ import { listArchiveRows, type ArchiveRow } from '../../sql/archives.ts';
 import { listMembers } from '../../sql/detach.ts';
 import { listOpenLedger, type LedgerRow } from '../../sql/ledger.ts';
 import { displayName, relation } from '../../sql/quote.ts';
-import type { ArchiveTarget } from '../export/create.ts';
+import type { ArchiveTarget } from '../export/target.ts';
 import type { DropCandidate } from './retire.ts';
 
 export const goals = ['verified', 'detached', 'dropped'] as const;

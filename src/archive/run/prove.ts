@@ -1,27 +1,24 @@
 import { text as readText } from 'node:stream/consumers';
-import type { Readable } from 'node:stream';
 import { DbopsError } from '../../errors.ts';
 import { applyChanges } from '../../plan/apply.ts';
 import { quietStep, transactionChange, type Change, type Step } from '../../plan/step.ts';
 import { sqlStateOf } from '../../pg/sqlstate.ts';
-import { copyOut } from '../../process/copy.ts';
 import { archiveStateSql, recordBaseline } from '../../sql/archives.ts';
 import {
   beginComparison,
   changedState,
   getSignature,
-  partQuery,
-  pinStatements,
   proofSql,
+  type CopiedColumn,
 } from '../../sql/export.ts';
-import { displayName, literal, relation, type RelationName } from '../../sql/quote.ts';
+import { displayName, relation, type RelationName } from '../../sql/quote.ts';
 import type { Store } from '../../storage/store.ts';
 import type { ArchiveContext } from '../context.ts';
 import { differences } from '../definition/differences.ts';
 import { loadDefinition } from '../definition/load.ts';
-import { addDigests, LineDigest } from '../digest.ts';
+import { addDigests } from '../digest.ts';
 import { readBack } from '../export/read-back.ts';
-import { decompress } from '../../process/copy.ts';
+import { digestOfTable } from '../export/table-digest.ts';
 import { parseManifest, type Manifest } from '../manifest.ts';
 import { manifestName } from '../place.ts';
 
@@ -127,7 +124,7 @@ async function compare(context: ArchiveContext, proof: Proof): Promise<string | 
   try {
     const snapshot = await beginComparison(session, proof.table);
     const [found, archived] = await Promise.all([
-      digestOfTable(context, proof, snapshot.id),
+      digestOfTable(context, proof.table, columnsOf(proof.manifest), snapshot.id),
       digestOfArchive(context, proof),
     ]);
     return found === archived ? snapshot.xmin : null;
@@ -136,36 +133,12 @@ async function compare(context: ArchiveContext, proof: Proof): Promise<string | 
   }
 }
 
-/** The digest of the rows as they are in the table now, masked as the archive is. */
-async function digestOfTable(context: ArchiveContext, proof: Proof, snapshotId: string): Promise<string> {
-  const programs = await context.programs();
-  const { manifest } = proof;
-  const columns = manifest.copiedColumns.map((name) => ({
+/** What was copied of each column: itself, or its mask. */
+function columnsOf(manifest: Manifest): CopiedColumn[] {
+  return manifest.copiedColumns.map((name) => ({
     name,
     mask: manifest.masked.find((item) => item.column === name)?.expression ?? null,
   }));
-  const copy = copyOut(partQuery(proof.table, columns, { first: 0, end: null }), {
-    programs,
-    connection: context.connection,
-    signal: context.signal,
-    compressionLevel: 1,
-    before: [
-      'begin isolation level repeatable read, read only',
-      `set transaction snapshot ${literal(snapshotId)}`,
-      ...pinStatements(),
-    ],
-  });
-  const plain = decompress(programs.zstd, { signal: context.signal });
-  copy.stored.pipe(plain.stored);
-  const digest = await digestOf(plain.plain);
-  await Promise.all([copy.finished, plain.finished]);
-  return digest;
-}
-
-async function digestOf(plain: Readable): Promise<string> {
-  const digest = new LineDigest();
-  for await (const chunk of plain as AsyncIterable<Buffer>) digest.update(chunk);
-  return digest.value();
 }
 
 /** From the manifest where it has one, else from the parts in the first store that has them. */
