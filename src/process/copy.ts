@@ -1,4 +1,4 @@
-import type { Readable, Writable } from 'node:stream';
+import { PassThrough, pipeline, type Readable, type Writable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { DbopsError } from '../errors.ts';
 import { startChild, type Child } from './child.ts';
@@ -42,13 +42,14 @@ export function copyOut(
     pipes: 2,
     env: { DBOPS_COMPRESS: options.programs.zstd, DBOPS_LEVEL: `-${String(options.compressionLevel)}` },
   });
-  const [, , , stored, status] = child.process.stdio as unknown as [
+  const [, , , written, status] = child.process.stdio as unknown as [
     Writable,
     Readable,
     Readable,
     Readable,
     Readable,
   ];
+  const stored = held(written);
   const tags = text(child.process.stdout as Readable);
   const zstdStatus = text(status);
   const script = [
@@ -72,6 +73,16 @@ export function copyOut(
   })();
   finished.catch(() => undefined);
   return { stored, finished, stop: child.stop };
+}
+
+/**
+ * Reads a child's output from the start. When a child ends, Node lets go of the pipes that nobody reads yet, with what is
+ * in them: a small table is copied before its store has opened a file.
+ */
+function held(output: Readable): Readable {
+  const stored = new PassThrough();
+  pipeline(output, stored, () => undefined);
+  return stored;
 }
 
 /** Compressed rows on their way in. */
