@@ -16,7 +16,7 @@ export interface FoundArchive {
 }
 
 /** A folder that may be an archive: it is one when a manifest lies in it. */
-interface Folder {
+export interface Folder {
   store: Store;
   place: string;
   id: string;

@@ -41,3 +41,5 @@ export const holdName = 'hold.json';
 export function partName(index: number): string {
   return `part-${String(index).padStart(5, '0')}.copy.zst`;
 }
+/** Every hold and release so far. It stays after a release. */
+export const holdHistoryName = 'holds.json';

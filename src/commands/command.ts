@@ -67,8 +67,8 @@ export interface CommandDefinition<Options = object> {
   examples: Example[];
   /** Behind the options in the help. */
   notes?: string;
-  /** Whether it changes the database: refused on a standby, recorded in the history. */
-  changes: boolean;
+  /** Whether it changes the database: refused on a standby, recorded in the history. Some do with a certain flag only. */
+  changes: boolean | ((options: Options & SharedOptions) => boolean);
   /** Settings are not read: for commands that work without a configuration. */
   needsSettings?: boolean;
   run(context: CommandContext<Options>): Promise<Result>;

@@ -136,6 +136,24 @@ export const commands: CommandEntry[] = [
     load: () => archive('archiveRestore'),
   },
   {
+    noun: 'archive',
+    verb: 'list',
+    summary: 'show what is archived, where, and until when',
+    load: () => archive('archiveList'),
+  },
+  {
+    noun: 'archive',
+    verb: 'show',
+    summary: 'show everything that is known of one archive',
+    load: () => archive('archiveShow'),
+  },
+  {
+    noun: 'archive',
+    verb: 'schema',
+    summary: 'print the JSON Schema of manifest.json, for programs of others',
+    load: () => archive('archiveSchema'),
+  },
+  {
     noun: 'config',
     verb: 'show',
     summary: 'print each value and where it came from',

@@ -44,7 +44,8 @@ export async function runCommand(invocation: Invocation): Promise<number> {
     level: options.verbose === true ? 'debug' : options.quiet === true ? 'warn' : 'info',
   });
   const applied = { changes: 0 };
-  const isReading = options.dryRun === true || options.check === true;
+  const changes = typeof definition.changes === 'function' ? definition.changes(options) : definition.changes;
+  const isReading = !changes || options.dryRun === true || options.check === true;
   const session = new LazySession(settings, name, signal, options.verbose === true ? log : undefined);
   let history = newHistory(settings, name, null, log);
   const context: CommandContext<object> = {
@@ -60,7 +61,7 @@ export async function runCommand(invocation: Invocation): Promise<number> {
     now: (db) => clock(db, env['DBOPS_TEST_NOW'], log),
     job: async (target) => {
       const db = await session.open();
-      if (definition.changes && !isReading) {
+      if (!isReading) {
         await refuseUnfitServer(db);
         refuseTestClock(env);
       }
@@ -86,7 +87,7 @@ export async function runCommand(invocation: Invocation): Promise<number> {
   };
   try {
     const result = await definition.run(context);
-    if (definition.changes && !isReading) {
+    if (!isReading) {
       const outcome: Outcome =
         (result.exitCode ?? 0) !== 0 ? 'partly done' : applied.changes > 0 ? 'done' : 'nothing to do';
       if (session.isOpen) await history.finish(await session.open(), outcome, null, applied.changes);
@@ -151,7 +152,11 @@ class LazySession {
   }
 
   open(): Promise<Db> {
-    this.#db ??= this.#connect(this.#signal);
+    this.#db ??= this.#connect(this.#signal).catch((error: unknown) => {
+      // What cannot be reached is not open: some commands do without a database.
+      this.#db = undefined;
+      throw error;
+    });
     return this.#db;
   }
 

@@ -2,3 +2,6 @@
 export { runCommand } from '../run.ts';
 export { command as archiveRun } from '../archive/run.ts';
 export { command as archiveRestore } from '../archive/restore.ts';
+export { command as archiveList } from '../archive/list.ts';
+export { command as archiveShow } from '../archive/show.ts';
+export { command as archiveSchema } from '../archive/schema.ts';

@@ -1,6 +1,7 @@
 import { formatDuration, type Duration } from '../../config/duration.ts';
 import { addMonths, toInstant, toWall } from './grid.ts';
 import type { Point } from './key.ts';
+import { nowPoint } from './load-sets.ts';
 import { finitePartitions, type Branch, type FinitePartition, type PartitionSet } from './set.ts';
 import { utc } from './zone.ts';
 
@@ -24,6 +25,25 @@ export function retentionCutoff(set: PartitionSet, current: Point): Point | unde
   const hot = set.settings.retention?.hot;
   if (hot === undefined) return undefined;
   return typeof hot === 'number' ? current - BigInt(hot) : pointBefore(set, current, hot);
+}
+
+/**
+ * Archives of partitions that end at or before this point are past their total age. Undefined where no cold retention is
+ * configured, and for ids, which have no age.
+ */
+export function coldCutoff(set: PartitionSet, now: Date): Point | undefined {
+  const cold = set.settings.retention?.cold;
+  return cold === undefined || !set.codec.isTime ? undefined : pointBefore(set, nowPoint(set, now), cold);
+}
+
+/** When the archive of a partition with this upper bound (as the key's codec writes it) comes to that age, for people. */
+export function expiryOf(set: PartitionSet, upperBound: string | null): Date | undefined {
+  const cold = set.settings.retention?.cold;
+  const upper = upperBound === null ? undefined : set.codec.parse(upperBound);
+  if (cold === undefined || upper === undefined || !set.codec.isTime) return undefined;
+  const end = pointBefore(set, upper, { months: -cold.months, seconds: -cold.seconds });
+  const ms = Number(end / 1000n);
+  return new Date(set.codec.isInstant ? ms : set.zone.toInstantMs(ms));
 }
 
 /** What the policy says of partitions past their hot retention. */

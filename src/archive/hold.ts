@@ -1,0 +1,115 @@
+import { text as readText } from 'node:stream/consumers';
+import { DbopsError } from '../errors.ts';
+import type { Store } from '../storage/store.ts';
+import { holdHistoryName, holdName } from './place.ts';
+
+/** Who asked for a hold or a release, when and why. */
+export interface HoldEntry {
+  action: 'hold' | 'release';
+  reason: string;
+  /** ISO 8601, UTC. */
+  at: string;
+  host: string;
+  osUser: string;
+  /** Null where no database was at hand. */
+  databaseUser: string | null;
+}
+
+interface HoldFile {
+  formatVersion: 1;
+  archive: string;
+  entries: HoldEntry[];
+}
+
+const fileVersion = 1;
+
+/**
+ * The hold on one copy of an archive; undefined when there is none. A file that cannot be understood is a hold all the
+ * same: what is in doubt is kept. Throws what the store throws.
+ */
+export async function findHold(
+  store: Store,
+  place: string,
+  signal?: AbortSignal,
+): Promise<HoldEntry | undefined> {
+  const text = await findText(store, `${place}${holdName}`, signal);
+  if (text === undefined) return undefined;
+  return parseEntries(text).at(-1) ?? unreadable;
+}
+
+/** Every hold and release of an archive as one of its stores has it, oldest first. */
+export async function holdHistory(store: Store, place: string, signal?: AbortSignal): Promise<HoldEntry[]> {
+  const text = await findText(store, `${place}${holdHistoryName}`, signal);
+  return text === undefined ? [] : parseEntries(text);
+}
+
+const unreadable: HoldEntry = {
+  action: 'hold',
+  reason: 'hold.json is there and cannot be read',
+  at: '1970-01-01T00:00:00.000Z',
+  host: 'unknown',
+  osUser: 'unknown',
+  databaseUser: null,
+};
+
+/** Puts a hold on one copy. The hold itself comes first: a crash in between leaves more protected, never less. */
+export async function putHold(store: Store, place: string, archive: string, entry: HoldEntry): Promise<void> {
+  await store.put(`${place}${holdName}`, bytesOf(archive, [entry]));
+  await addToHistory(store, place, archive, entry);
+}
+
+/** Takes the hold off one copy; who did it and why is written down before. */
+export async function removeHold(
+  store: Store,
+  place: string,
+  archive: string,
+  entry: HoldEntry,
+): Promise<void> {
+  await addToHistory(store, place, archive, entry);
+  await store.delete(`${place}${holdName}`);
+}
+
+async function addToHistory(store: Store, place: string, archive: string, entry: HoldEntry): Promise<void> {
+  const entries = await holdHistory(store, place);
+  const isKnown = entries.some((item) => item.at === entry.at && item.action === entry.action);
+  if (!isKnown) await store.put(`${place}${holdHistoryName}`, bytesOf(archive, [...entries, entry]));
+}
+
+function bytesOf(archive: string, entries: HoldEntry[]): Buffer {
+  const file: HoldFile = { formatVersion: fileVersion, archive, entries };
+  return Buffer.from(`${JSON.stringify(file, null, 2)}\n`);
+}
+
+function parseEntries(text: string): HoldEntry[] {
+  try {
+    const { entries } = JSON.parse(text) as { entries?: unknown };
+    return Array.isArray(entries) ? entries.filter(isEntry) : [];
+  } catch {
+    return [];
+  }
+}
+
+function isEntry(value: unknown): value is HoldEntry {
+  if (typeof value !== 'object' || value === null) return false;
+  const entry = value as Partial<Record<keyof HoldEntry, unknown>>;
+  return (
+    (entry.action === 'hold' || entry.action === 'release') &&
+    typeof entry.reason === 'string' &&
+    typeof entry.at === 'string' &&
+    typeof entry.host === 'string' &&
+    typeof entry.osUser === 'string'
+  );
+}
+
+async function findText(
+  store: Store,
+  key: string,
+  signal: AbortSignal | undefined,
+): Promise<string | undefined> {
+  try {
+    return await readText(await store.get(key, { signal }));
+  } catch (error) {
+    if (error instanceof DbopsError && error.code === 'store_missing') return undefined;
+    throw error;
+  }
+}
