@@ -21,6 +21,7 @@ import { archivePrefix, manifestName, schemaName } from '../place.ts';
 import { copiedColumns, summaryColumns } from './columns.ts';
 import { addParquet } from './parquet.ts';
 import { exportParts, planParts, type Exported } from './parts.ts';
+import { proveByRestore } from './prove-by-restore.ts';
 import { hashOf } from './read-back.ts';
 import { digestOfTable } from './table-digest.ts';
 import { manifestOf, type ArchiveTarget, type Facts, type Place } from './target.ts';
@@ -179,6 +180,7 @@ async function finish(
     schemaSql: { name: schemaName, ...stored },
     parquet,
   };
+  if (manifest.proof === 'restore') await proveByRestore(context, { id, place, manifest, stores });
   await putEverywhere(stores, `${place}${manifestName}`, Buffer.from(writeManifest(manifest)), signal);
   const storedBytes = manifest.parts.reduce((sum, part) => sum + part.sizeBytes, 0);
   const names = stores.map((store) => store.name);

@@ -2,7 +2,7 @@ import { DbopsError } from '../../errors.ts';
 import type { Store } from '../../storage/store.ts';
 import type { ArchiveContext } from '../context.ts';
 import type { ManifestPart } from '../manifest.ts';
-import type { RestorePlan } from './plan.ts';
+import type { LoadTarget } from './plan.ts';
 
 /** What is wrong with a copy or its store, and may be right in another. */
 const codes = new Set(['archive_damaged', 'store_failed', 'store_denied', 'store_missing']);
@@ -10,7 +10,7 @@ const codes = new Set(['archive_damaged', 'store_failed', 'store_denied', 'store
 /** Does something with a part in the first store whose copy is good. Throws what the last store's copy was refused for. */
 export async function withGoodCopy<T>(
   context: ArchiveContext,
-  plan: RestorePlan,
+  plan: LoadTarget,
   part: ManifestPart,
   work: (store: Store, key: string) => Promise<T>,
 ): Promise<T> {

@@ -8,14 +8,14 @@ import { compareStored, damaged, forward } from '../export/read-back.ts';
 import type { ManifestPart } from '../manifest.ts';
 import { pinnedStatements } from './changes.ts';
 import { withGoodCopy } from './copies.ts';
-import type { RestorePlan } from './plan.ts';
+import type { LoadTarget } from './plan.ts';
 
 /**
  * Loads all parts, several at a time. Each is committed only when its stored bytes have the hash of the manifest and COPY
  * counted its rows; one that is damaged in a store is read from the next store that has the archive. Returns the rows.
  * Throws archive_damaged, store_failed, tool_failed. Locks: ROW EXCLUSIVE on the table.
  */
-export async function loadParts(context: ArchiveContext, plan: RestorePlan): Promise<number> {
+export async function loadParts(context: ArchiveContext, plan: LoadTarget): Promise<number> {
   const { parts } = plan.archive.manifest;
   const progress = new Progress(context.log, `restoring ${plan.label}`, 'restore_progress');
   const abort = new AbortController();
@@ -57,7 +57,7 @@ interface LoadSource {
 
 async function loadFrom(
   context: ArchiveContext,
-  plan: RestorePlan,
+  plan: LoadTarget,
   part: ManifestPart,
   from: LoadSource,
 ): Promise<void> {

@@ -25,10 +25,14 @@ export interface RestoreOptions {
   verify: 'bytes' | 'digest';
 }
 
-export interface RestorePlan {
+/** Which rows go where. */
+export interface LoadTarget {
   archive: FoundArchive;
   target: RelationName;
   label: string;
+}
+
+export interface RestorePlan extends LoadTarget {
   /** What is made: the archived definition without what masked values or missing roles do not allow. */
   definition: TableDefinition;
   options: RestoreOptions;

@@ -7,10 +7,10 @@ import { addDigests, LineDigest } from '../digest.ts';
 import { readBack } from '../export/read-back.ts';
 import { pinnedStatements } from './changes.ts';
 import { withGoodCopy } from './copies.ts';
-import type { RestorePlan } from './plan.ts';
+import type { LoadTarget } from './plan.ts';
 
 /** Throws archive_damaged when the table has not exactly the rows of the manifest. Reads the whole table. */
-export async function proveCount(context: ArchiveContext, plan: RestorePlan): Promise<void> {
+export async function proveCount(context: ArchiveContext, plan: LoadTarget): Promise<void> {
   const rows = await countRows(context.db, plan.target);
   const { manifest } = plan.archive;
   if (rows === BigInt(manifest.rows)) return;
@@ -24,7 +24,7 @@ export async function proveCount(context: ArchiveContext, plan: RestorePlan): Pr
 }
 
 /** The digest of the archived rows: from the manifest where it has one, else from the parts. */
-export async function archivedDigest(context: ArchiveContext, plan: RestorePlan): Promise<string> {
+export async function archivedDigest(context: ArchiveContext, plan: LoadTarget): Promise<string> {
   const { manifest } = plan.archive;
   if (manifest.digest !== null) return manifest.digest;
   const { zstd } = await context.programs();
@@ -41,7 +41,7 @@ export async function archivedDigest(context: ArchiveContext, plan: RestorePlan)
 /** The digest of the rows as they lie in the table, read as they were exported. */
 export async function restoredDigest(
   context: ArchiveContext,
-  plan: RestorePlan,
+  plan: LoadTarget,
   oid: number,
 ): Promise<string> {
   const columns = plan.archive.manifest.copiedColumns.map(ident).join(', ');
@@ -59,7 +59,7 @@ export async function restoredDigest(
   return digests.reduce((sum, digest) => addDigests(sum, digest), '0'.repeat(64));
 }
 
-async function digestOf(context: ArchiveContext, plan: RestorePlan, query: string): Promise<string> {
+async function digestOf(context: ArchiveContext, plan: LoadTarget, query: string): Promise<string> {
   const programs = await context.programs();
   const copy = copyOut(query, {
     programs,
@@ -84,7 +84,7 @@ async function digestOf(context: ArchiveContext, plan: RestorePlan, query: strin
 }
 
 /** Throws archive_damaged when the rows in the table are not those that were archived. */
-export function compareDigests(plan: RestorePlan, archived: string, restored: string): void {
+export function compareDigests(plan: LoadTarget, archived: string, restored: string): void {
   if (archived === restored) return;
   throw new DbopsError(
     'archive_damaged',

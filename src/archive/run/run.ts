@@ -8,6 +8,7 @@ import { changedState } from '../../sql/export.ts';
 import { displayName, relation } from '../../sql/quote.ts';
 import type { ArchiveContext } from '../context.ts';
 import { createArchive, removeRemains } from '../export/create.ts';
+import { dropScratch } from '../export/prove-by-restore.ts';
 import { reportFailure } from './notify.ts';
 import { isOfBounds, planRun, type PlannedArchive, type RunOptions, type RunPlan } from './plan.ts';
 import { findChange, proofStep, type Proof } from './prove.ts';
@@ -104,6 +105,7 @@ async function giveUp(context: ArchiveContext, row: ArchiveRow): Promise<void> {
   );
   const names = set?.archive.copies ?? settings.stores.map((store) => store.name);
   await removeRemains(await Promise.all(names.map(context.openStore)), row.place);
+  await dropScratch(db, settings.stateSchema, row.id);
   await recordArchiveState(
     db,
     settings.stateSchema,
