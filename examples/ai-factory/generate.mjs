@@ -12,12 +12,12 @@ import pg from 'pg';
  * @property {Record<string, string>} columns SQL expression of each other column
  */
 
-/** Rows of all tables together. */
+/** Rows of all partitioned tables together. */
 const SIZES = { small: 20_000, medium: 500_000, large: 5_000_000 };
 
 const USAGE = `usage: node generate.mjs [--size small|medium|large | --rows <n>] [--url <url>] [--seed <text>]
 
-  --size   rows of all tables together: small 20000 (default), medium 500000, large 5000000
+  --size   rows of all partitioned tables together: small 20000 (default), medium 500000, large 5000000
   --rows   any other number of rows
   --url    database to fill; the environment's DATABASE_URL if left out
   --seed   same seed, same rows (default "ai-factory"); another seed adds other rows
@@ -301,6 +301,53 @@ const TABLES = [
   },
 ];
 
+/**
+ * Tables that are not partitioned. Their rows come on top of the others', over the months that llm_calls has.
+ * @type {TableSpec[]}
+ */
+const PLAIN_TABLES = [
+  {
+    name: 'event_outbox',
+    key: 'created_at',
+    precision: 'instant',
+    share: 8,
+    columns: {
+      tenant_id: tenantId,
+      topic: pick('u1', ['judgment.made', 'workflow.ended', 'document.changed']),
+      payload: `jsonb_build_object('trace', ${traceId}, 'n', n)`,
+      status: "case when u4 > 0.9 then 'FAILED' when u4 > 0.89 then 'PENDING' else 'PUBLISHED' end",
+      published_at: "case when u4 <= 0.89 then at + u3 * interval '2 minutes' end",
+    },
+  },
+  {
+    name: 'watch_alerts',
+    key: 'created_at',
+    precision: 'instant',
+    share: 2,
+    columns: {
+      id: rowId,
+      tenant_id: tenantId,
+      severity: pick('u1', ['info', 'info', 'warning', 'critical']),
+      status: "case when u4 > 0.8 then 'open' else 'acknowledged' end",
+      message: `'limit passed on ' || ${line}`,
+      acknowledged_at: "case when u4 <= 0.8 then at + u3 * interval '8 hours' end",
+    },
+  },
+  {
+    name: 'llm_call_logs',
+    key: 'created_at',
+    precision: 'instant',
+    share: 8,
+    columns: {
+      tenant_id: tenantId,
+      model: pick('u1', ['small-1', 'small-1', 'medium-2', 'large-2']),
+      prompt:
+        "'Why did lot ' || n || ' fail? ' || repeat(substr(h, 1, 20) || ' ', 1 + floor(u3 * 10)::integer)",
+      response: "repeat(substr(h, 21, 30) || ' ', 1 + floor(u4 * 20)::integer)",
+    },
+  },
+];
+
 const UNIQUE_VIOLATION = '23505';
 const UNDEFINED_TABLE = '42P01';
 
@@ -342,17 +389,23 @@ function rowsOfSize(size) {
 }
 
 /**
- * Shares the rows out so that the parts add up to the whole.
+ * Shares the rows of partitioned tables out so that the parts add up to the whole; plain ones come on top.
  * @param {number} total
  */
 function rowsPerTable(total) {
   const allShares = TABLES.reduce((sum, table) => sum + table.share, 0);
   let sharesBefore = 0;
-  return TABLES.map((table) => {
+  const partitioned = TABLES.map((table) => {
     const from = Math.round((total * sharesBefore) / allShares);
     sharesBefore += table.share;
-    return { table, rows: Math.round((total * sharesBefore) / allShares) - from };
+    return { table, rows: Math.round((total * sharesBefore) / allShares) - from, boundsOf: table.name };
   });
+  const plain = PLAIN_TABLES.map((table) => ({
+    table,
+    rows: Math.ceil((total * table.share) / allShares),
+    boundsOf: 'llm_calls',
+  }));
+  return [...partitioned, ...plain];
 }
 
 /**
@@ -464,15 +517,16 @@ async function generate(client, { rows, seed }) {
   await client.query(`set local datestyle to 'ISO'`);
   await insertParents(client, seed);
   for (const part of parts) {
-    const { lower, upper } = await listBounds(client, part.table.name);
-    if (lower.length === 0) throw new UsageError(`public.${part.table.name} has no partitions`);
+    const { lower, upper } = await listBounds(client, part.boundsOf);
+    if (lower.length === 0) throw new UsageError(`public.${part.boundsOf} has no partitions`);
     const result = await client.query(insertStatement(part.table), [part.rows, seed, lower, upper]);
     console.log(`${part.table.name.padEnd(26)}${String(result.rowCount).padStart(10)}`);
   }
   await client.query('commit');
   // Row estimates come from statistics, and autovacuum never analyzes a partitioned parent.
   for (const { table } of parts) await client.query(`analyze public.${table.name}`);
-  console.log(`${'total'.padEnd(26)}${String(rows).padStart(10)}`);
+  const all = parts.reduce((sum, part) => sum + part.rows, 0);
+  console.log(`${'total'.padEnd(26)}${String(all).padStart(10)}`);
 }
 
 /**

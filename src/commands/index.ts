@@ -2,6 +2,7 @@ import type { CommandDefinition } from './command.ts';
 import type * as Archive from './groups/archive.ts';
 import type * as Daily from './groups/daily.ts';
 import type * as Rare from './groups/rare.ts';
+import type * as Rows from './groups/rows.ts';
 import type * as Setup from './groups/setup.ts';
 import type { runCommand } from './run.ts';
 
@@ -14,6 +15,11 @@ async function daily(name: Group<typeof Daily>): Promise<CommandModule> {
 
 async function rare(name: Group<typeof Rare>): Promise<CommandModule> {
   const group = await import('./groups/rare.ts');
+  return { command: group[name], runCommand: group.runCommand };
+}
+
+async function rows(name: Group<typeof Rows>): Promise<CommandModule> {
+  const group = await import('./groups/rows.ts');
   return { command: group[name], runCommand: group.runCommand };
 }
 
@@ -44,6 +50,7 @@ export interface CommandEntry {
 export const nouns: Record<string, string> = {
   partition: 'create, retire, convert and check partitions',
   archive: 'copy old partitions to a store with proof, and bring them back',
+  rows: 'delete, move and mask rows of large tables, batch by batch',
   config: 'show, check and describe the configuration',
 };
 
@@ -152,6 +159,48 @@ export const commands: CommandEntry[] = [
     verb: 'schema',
     summary: 'print the JSON Schema of manifest.json, for programs of others',
     load: () => archive('archiveSchema'),
+  },
+  {
+    noun: 'rows',
+    verb: 'purge',
+    summary: 'delete old rows, in batches',
+    load: () => rows('rowsPurge'),
+  },
+  {
+    noun: 'rows',
+    verb: 'move',
+    summary: 'move old rows to an archive table, in batches',
+    load: () => rows('rowsMove'),
+  },
+  {
+    noun: 'rows',
+    verb: 'mask',
+    summary: 'overwrite personal data, in batches',
+    load: () => rows('rowsMask'),
+  },
+  {
+    noun: 'rows',
+    verb: 'run',
+    summary: 'do what the configuration says, for cron',
+    load: () => rows('rowsRun'),
+  },
+  {
+    noun: 'rows',
+    verb: 'jobs',
+    summary: 'list jobs and how far they have come',
+    load: () => rows('rowsJobs'),
+  },
+  {
+    noun: 'rows',
+    verb: 'resume',
+    summary: 'go on with a job that was stopped',
+    load: () => rows('rowsResume'),
+  },
+  {
+    noun: 'rows',
+    verb: 'cancel',
+    summary: 'end a job where it stands',
+    load: () => rows('rowsCancel'),
   },
   {
     noun: 'config',

@@ -45,6 +45,8 @@ export interface Db {
   /** Statements sent so far, those that failed included. */
   readonly statements: number;
   query<Row extends object>(query: Query): Promise<Row[]>;
+  /** Runs an INSERT, UPDATE or DELETE and says how many rows it touched, without a row for each of them. */
+  change(query: Omit<Query, 'timeoutMs'>): Promise<number>;
   /** Runs statements one by one; for DDL, whose text takes no parameters. */
   execute(text: string): Promise<void>;
   /** `begin`, the statements and `commit` in one message; `rollback` when one of them fails. */
@@ -160,20 +162,24 @@ class Session implements Db {
   }
 
   async query<Row extends object>(query: Query): Promise<Row[]> {
-    if (query.timeoutMs === undefined) return (await this.#send(query.text, query.values)) as Row[];
+    if (query.timeoutMs === undefined) return (await this.#send(query.text, query.values)).rows as Row[];
     await this.#send(`set statement_timeout = '${String(query.timeoutMs)}ms'`, undefined);
     try {
-      return (await this.#send(query.text, query.values)) as Row[];
+      return (await this.#send(query.text, query.values)).rows as Row[];
     } finally {
       await this.resetTimeouts();
     }
+  }
+
+  async change(query: Omit<Query, 'timeoutMs'>): Promise<number> {
+    return (await this.#send(query.text, query.values)).rowCount ?? 0;
   }
 
   async execute(text: string): Promise<void> {
     await this.#send(text, undefined);
   }
 
-  async #send(text: string, values: unknown[] | undefined): Promise<unknown[]> {
+  async #send(text: string, values: unknown[] | undefined): Promise<pg.QueryResult> {
     const { signal, onStatement } = this.#options;
     if (isAborted(signal)) throw interruption(signal);
     this.statements += 1;
@@ -186,7 +192,7 @@ class Session implements Db {
         ? this.#client.query(text)
         : this.#client.query(text, values));
       failed = false;
-      return result.rows as unknown[];
+      return result;
     } catch (error) {
       if (isAborted(signal)) throw interruption(signal, error);
       throw toDbopsError(error, tagOf(text), true);

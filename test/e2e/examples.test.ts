@@ -61,6 +61,11 @@ beforeAll(async () => {
   await shell.database.query(`
     alter table public.llm_calls detach partition public.llm_calls_y2026m05;
     drop table public.llm_calls_y2026m05`);
+  // A job that was begun and stopped at once, to be gone on with.
+  const stopped = await shell.run(
+    'dbops rows purge public.event_outbox --older-than "created_at 30 days" --name outbox-cleanup --max-time 0s --yes',
+  );
+  expect(stopped.code, stopped.stderr).toBe(5);
 });
 
 describe.each(definitions)('$name', ({ name, definition }) => {

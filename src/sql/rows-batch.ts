@@ -1,0 +1,199 @@
+import type { Db } from '../pg/connection.ts';
+import { ident, literal, relation, type RelationName } from './quote.ts';
+
+/** A column of the primary key, in its order. */
+export interface KeyColumn {
+  name: string;
+  /** For casts of text. */
+  type: string;
+}
+
+/** Where a stretch begins or ends: values of the key as text, or a block. Null: at the beginning. */
+export type Position = string[] | number | null;
+
+/** A piece of one table: keys behind `after` up to and with `upto`, or blocks from `after` up to before `upto`. */
+export interface Stretch {
+  /** Which of the job's tables. */
+  leaf: number;
+  after: Position;
+  upto: string[] | number;
+}
+
+/** What a batch does, apart from where. */
+export interface BatchShape {
+  verb: 'purge' | 'move' | 'mask';
+  keys: KeyColumn[];
+  /** In terms of columns, or of columns of t. */
+  condition: string;
+  /** Of a move: where the rows go, and the columns that are written. */
+  target?: { table: RelationName; columns: string[] } | undefined;
+  /** Of a mask. */
+  set?: readonly (readonly [column: string, expression: string])[] | undefined;
+}
+
+/**
+ * How a batch meets rows that others have locked. plain: waits for them, as long as lock_timeout lets it, and is the
+ * fastest where there are none; careful: passes over them; look: changes nothing at all.
+ */
+export type BatchMode = 'plain' | 'careful' | 'look';
+
+export interface BatchRow {
+  /** Rows that fitted the condition when the batch began. */
+  hits: number;
+  /** Rows that were deleted, moved or changed. */
+  changed: number;
+}
+
+/** Writes a value into a statement: as a parameter, or as a literal of a script. */
+type Bind = (value: string, type: string) => string;
+
+/**
+ * What the planner may use in a batch. Of a comparison of rows it knows the first column alone, and would read a whole
+ * table for a window of a few rows; and compiling costs more than a batch.
+ */
+export const batchSettings =
+  'set local enable_seqscan = off; set local enable_bitmapscan = off; set local jit = off';
+
+/**
+ * The rows of a window. The condition stands in a CASE, so that no index but that of the key fits: with the estimates of
+ * before the job the planner would take another one, and read what earlier batches have left dead in it.
+ */
+function windowSql(shape: BatchShape, window: Stretch, bind: Bind): string {
+  const condition = `case when (${shape.condition}\n) then true else false end`;
+  return `${rangeSql(shape.keys, window, bind)} and ${condition}`;
+}
+
+function rangeSql(keys: KeyColumn[], window: Stretch, bind: Bind): string {
+  if (typeof window.upto === 'number') {
+    const first = typeof window.after === 'number' ? window.after : 0;
+    return (
+      `t.ctid >= '(${String(first)},0)'::pg_catalog.tid and ` +
+      `t.ctid < '(${String(window.upto)},0)'::pg_catalog.tid`
+    );
+  }
+  const row = `(${keys.map((key) => `t.${ident(key.name)}`).join(', ')})`;
+  const values = (position: readonly string[]) =>
+    `(${keys.map((key, index) => bind(position[index] ?? '', key.type)).join(', ')})`;
+  const after = Array.isArray(window.after) ? `${row} > ${values(window.after)} and ` : '';
+  return `${after}${row} <= ${values(window.upto)}`;
+}
+
+/** The statement that changes rows; a move deletes and inserts in one. */
+function changeSql(shape: BatchShape, table: RelationName, which: string): string {
+  const from = relation(table);
+  if (shape.verb === 'mask') {
+    const set = (shape.set ?? []).map(([column, expression]) => `${ident(column)} = (${expression}\n)`);
+    return `update only ${from} as t set ${set.join(', ')} where ${which}`;
+  }
+  const gone = `delete from only ${from} as t where ${which}`;
+  if (shape.target === undefined) return gone;
+  const { columns } = shape.target;
+  const list = (prefix: string) => columns.map((name) => `${prefix}${ident(name)}`).join(', ');
+  return (
+    `with gone as (${gone} returning ${list('t.')}) ` +
+    `insert into ${relation(shape.target.table)} (${list('')}) overriding system value select ${list('gone.')} from gone`
+  );
+}
+
+/** A batch that passes over locked rows: what it may change is locked first. */
+function carefulSql(shape: BatchShape, table: RelationName, window: string): string {
+  const from = relation(table);
+  const chosen = `select t.ctid from only ${from} as t where ${window} for update skip locked`;
+  return changeSql(
+    shape,
+    table,
+    `t.ctid = any (array(${chosen})) and case when (${shape.condition}\n) then true else false end`,
+  );
+}
+
+/**
+ * Runs one batch in the transaction that is open, over a window that ends where it says. Privilege: SELECT and DELETE or
+ * UPDATE on the table, INSERT on the target. Locks: ROW EXCLUSIVE on both, and the rows.
+ */
+export async function runBatch(
+  db: Db,
+  shape: BatchShape,
+  table: RelationName,
+  window: Stretch,
+  mode: BatchMode,
+): Promise<BatchRow> {
+  const tag = '/* dbops:rows-batch.run */';
+  if (mode === 'plain') {
+    const { bind, values } = parameters();
+    const changed = await db.change({
+      text: `${tag} ${changeSql(shape, table, windowSql(shape, window, bind))}`,
+      values,
+    });
+    return { hits: changed, changed };
+  }
+  const hits = await countWindow(db, shape, table, window);
+  if (mode === 'look') return { hits, changed: 0 };
+  const { bind, values } = parameters();
+  const text = carefulSql(shape, table, windowSql(shape, window, bind));
+  return { hits, changed: await db.change({ text: `${tag} ${text}`, values }) };
+}
+
+async function countWindow(db: Db, shape: BatchShape, table: RelationName, window: Stretch): Promise<number> {
+  const { bind, values } = parameters();
+  const [row] = await db.query<{ rows: number }>({
+    text: `/* dbops:rows-batch.count */ select pg_catalog.count(*)::float8 as rows
+      from only ${relation(table)} as t where ${windowSql(shape, window, bind)}`,
+    values,
+  });
+  return row?.rows ?? 0;
+}
+
+function parameters(): { bind: Bind; values: string[] } {
+  const values: string[] = [];
+  const bind: Bind = (value, type) => {
+    values.push(value);
+    return `$${String(values.length)}::${type}`;
+  };
+  return { bind, values };
+}
+
+/** A batch as a statement of a script. */
+export function batchScript(shape: BatchShape, table: RelationName, window: Stretch): string {
+  const bind: Bind = (value, type) => `${literal(value)}::${type}`;
+  return changeSql(shape, table, windowSql(shape, window, bind));
+}
+
+/**
+ * The key at which a window of so many rows ends; the end of the stretch where there are fewer. It begins behind the last
+ * batch, so that what that one left dead is not read again. Privilege: SELECT on the key. Locks: ACCESS SHARE.
+ */
+export async function findWindowEnd(
+  db: Db,
+  table: RelationName,
+  keys: KeyColumn[],
+  stretch: Stretch & { upto: string[] },
+  size: number,
+): Promise<string[]> {
+  const { bind, values } = parameters();
+  const names = keys.map((key) => `t.${ident(key.name)}`);
+  const [row] = await db.query<{ key: string[] }>({
+    text: `/* dbops:rows-batch.window-end */
+      select array[${names.map((name) => `${name}::text`).join(', ')}] as key
+        from only ${relation(table)} as t
+       where ${rangeSql(keys, stretch, bind)}
+       order by ${names.join(', ')} offset ${String(size - 1)} limit 1`,
+    values,
+  });
+  return row?.key ?? stretch.upto;
+}
+
+/** The greatest key of a table; undefined when it has no rows. Privilege: SELECT. Locks: ACCESS SHARE. */
+export async function findLastKey(
+  db: Db,
+  table: RelationName,
+  keys: KeyColumn[],
+): Promise<string[] | undefined> {
+  const names = keys.map((key) => `t.${ident(key.name)}`);
+  const [row] = await db.query<{ key: string[] }>({
+    text: `/* dbops:rows-batch.last-key */
+      select array[${names.map((name) => `${name}::text`).join(', ')}] as key
+        from only ${relation(table)} as t
+       order by ${names.map((name) => `${name} desc`).join(', ')} limit 1`,
+  });
+  return row?.key;
+}
