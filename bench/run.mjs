@@ -1,4 +1,4 @@
-// npm run bench -- partition [--only name,name] [--rounds n] [--write]
+// npm run bench -- <partition|archive> [--only name,name] [--rounds n] [--write]
 // Measures, side by side and on a private server with durable settings, and prints one table. Nothing here is a test:
 // a target that is missed is printed and is no failure.
 import { spawnSync } from 'node:child_process';
@@ -13,12 +13,24 @@ import { run } from '../scripts/lib/run.mjs';
 import { createDatabase, dropDatabase } from './lib/database.mjs';
 import { availablePartman } from './lib/partman.mjs';
 import { appendResults, describeMachine, renderFigures } from './lib/report.mjs';
-import { measurements } from './partition/index.mjs';
+import { measurements as archive } from './archive/index.mjs';
+import { measurements as partition } from './partition/index.mjs';
 
-const USAGE = `usage: npm run bench -- partition [--only <name,...>] [--rounds <n>] [--write]
+/** @type {Record<string, { measurements: import('./partition/index.mjs').Measurement[], rounds: number }>} */
+const suites = {
+  partition: { measurements: partition, rounds: 15 },
+  archive: { measurements: archive, rounds: 3 },
+};
 
-  --only    some figures only: ${measurements.map(({ name }) => name).join(', ')}
-  --rounds  runs of each of the programs that are compared (default 15)
+const USAGE = `usage: npm run bench -- <${Object.keys(suites).join('|')}> [--only <name,...>] [--rounds <n>] [--write]
+
+  --only    some figures only:
+${Object.entries(suites)
+  .map(
+    ([suite, { measurements }]) => `            ${suite}: ${measurements.map(({ name }) => name).join(', ')}`,
+  )
+  .join('\n')}
+  --rounds  runs of each of the programs that are compared
   --write   append the table to bench/RESULTS.md`;
 
 const SMALL = 20_000;
@@ -44,7 +56,13 @@ async function main() {
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'dbops-bench-'));
   try {
     const partmanVersion = await availablePartman(server.url);
-    const bench = makeBench(server.url, { dir, psql, partmanVersion, rounds: options.rounds });
+    const bench = makeBench(server.url, {
+      dir,
+      psql,
+      binDir: binaries.dir,
+      partmanVersion,
+      rounds: options.rounds,
+    });
     const figures = [];
     for (const measurement of options.chosen) {
       console.error(`measuring ${measurement.name} ...`);
@@ -58,7 +76,7 @@ async function main() {
       rounds: options.rounds,
     });
     console.log(`${table}\n\n${facts.join('\n')}`);
-    if (options.write) appendResults('partition', table, facts);
+    if (options.write) appendResults(options.suite, table, facts);
     return 0;
   } finally {
     fs.rmSync(dir, { recursive: true, force: true });
@@ -87,16 +105,18 @@ function readOptions() {
       allowPositionals: true,
       options: {
         only: { type: 'string' },
-        rounds: { type: 'string', default: '15' },
+        rounds: { type: 'string' },
         write: { type: 'boolean' },
       },
     });
-    const names = values.only?.split(',') ?? measurements.map(({ name }) => name);
-    const chosen = measurements.filter(({ name }) => names.includes(name));
-    const rounds = Number(values.rounds);
+    const name = positionals.join(' ');
+    const suite = suites[name];
+    if (!suite) return null;
+    const names = values.only?.split(',') ?? suite.measurements.map((item) => item.name);
+    const chosen = suite.measurements.filter((item) => names.includes(item.name));
+    const rounds = Number(values.rounds ?? suite.rounds);
     const known = chosen.length === names.length && Number.isInteger(rounds) && rounds > 0;
-    if (positionals.join(' ') !== 'partition' || !known) return null;
-    return { chosen, rounds, write: values.write === true };
+    return known ? { suite: name, chosen, rounds, write: values.write === true } : null;
   } catch {
     return null;
   }
@@ -104,7 +124,7 @@ function readOptions() {
 
 /**
  * @param {string} serverUrl
- * @param {Pick<import('./partition/index.mjs').Bench, 'dir' | 'psql' | 'partmanVersion' | 'rounds'>} given
+ * @param {Pick<import('./partition/index.mjs').Bench, 'dir' | 'psql' | 'binDir' | 'partmanVersion' | 'rounds'>} given
  * @returns {import('./partition/index.mjs').Bench}
  */
 function makeBench(serverUrl, given) {

@@ -11,6 +11,7 @@ import { startup } from './startup.mjs';
  * @property {number} rounds
  * @property {string} dir for files of this run; removed after it
  * @property {string} psql
+ * @property {string} binDir of the server, with its client tools
  * @property {string | null} partmanVersion null where the server has no pg_partman 4
  * @property {(name: string, options?: { rows?: number }) => Promise<string>} example a database with
  *   examples/ai-factory in it; returns its url
