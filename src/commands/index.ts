@@ -156,6 +156,12 @@ export const commands: CommandEntry[] = [
   },
   {
     noun: 'archive',
+    verb: 'query',
+    summary: 'read archives with SQL, where they lie and without a database',
+    load: () => archive('archiveQuery'),
+  },
+  {
+    noun: 'archive',
     verb: 'schema',
     summary: 'print the JSON Schema of manifest.json, for programs of others',
     load: () => archive('archiveSchema'),

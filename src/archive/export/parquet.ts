@@ -6,7 +6,7 @@ import { DbopsError } from '../../errors.ts';
 import type { Store } from '../../storage/store.ts';
 import type { ArchiveContext } from '../context.ts';
 import type { Manifest } from '../manifest.ts';
-import { makeParquet, parquetFolder, type TextArchive } from '../parquet/make.ts';
+import { makeParquet, type TextArchive } from '../parquet/make.ts';
 import { compareStored, hashOf } from './read-back.ts';
 
 /**
@@ -32,7 +32,7 @@ export async function addParquet(
       signal,
     });
     for (const file of made.files) {
-      const key = `${where.place}${parquetFolder}${file.name}`;
+      const key = `${where.place}${file.name}`;
       for (const store of where.stores) {
         const stored = await store.put(key, createReadStream(file.path), { signal, ifAbsent: true });
         compareStored(store, key, stored, file);

@@ -12,7 +12,7 @@ import type { SourceColumn } from './columns.ts';
 import { writeParquet, type ParquetOutput, type TextChunk } from './write.ts';
 
 /** Where Parquet lies below its archive; the folder holds nothing else. docs/parquet-types.md says why it is this one. */
-export const parquetFolder = 'parquet/';
+const parquetFolder = 'parquet/';
 
 /** What of a manifest tells how its parts are read. */
 export type TextArchive = Pick<Manifest, 'copiedColumns' | 'definition' | 'parts'>;
@@ -33,19 +33,20 @@ export interface MakeParquetInput {
 /**
  * Makes Parquet of an archive's parts, about 1 GB of them at a time: so much room the work directory needs beside the
  * Parquet itself. What is decompressed is compared with the manifest. Throws archive_damaged for other bytes, tool_failed
- * or interrupted. The caller puts `files` into the store at the archive's prefix and parquetFolder, and removes the
- * directory.
+ * or interrupted. The caller puts `files` into the store under their names (parquet/part-00000.parquet) below the
+ * archive, and removes the directory.
  */
 export async function makeParquet(input: MakeParquetInput): Promise<ParquetOutput> {
   const { archive, workDirectory } = input;
   await mkdir(workDirectory, { recursive: true });
-  return await writeParquet({
+  const { files, columns } = await writeParquet({
     columns: sourceColumns(archive),
     chunks: archive.parts.filter((part) => part.rows > 0).map((part, index) => textChunk(input, part, index)),
     directory: join(workDirectory, 'parquet'),
     memoryMb: input.memoryMb,
     signal: input.signal,
   });
+  return { files: files.map((file) => ({ ...file, name: `${parquetFolder}${file.name}` })), columns };
 }
 
 /** The columns of the parts, in their order, with what the definition knows of their types. */

@@ -5,3 +5,4 @@ export { command as archiveRestore } from '../archive/restore.ts';
 export { command as archiveList } from '../archive/list.ts';
 export { command as archiveShow } from '../archive/show.ts';
 export { command as archiveSchema } from '../archive/schema.ts';
+export { command as archiveQuery } from '../archive/query.ts';
