@@ -1,4 +1,4 @@
-import { mkdir, open, readdir, realpath, rmdir } from 'node:fs/promises';
+import { mkdir, open, readdir, realpath, rmdir, unlink } from 'node:fs/promises';
 import { dirname, join, sep } from 'node:path';
 import { DbopsError } from '../errors.ts';
 import { compareKeys } from './key.ts';
@@ -20,6 +20,19 @@ export async function refuseLinks(root: string, path: string): Promise<void> {
   });
 }
 
+/** As refuseLinks, of the part of a path that is there already: mkdir follows links as well. */
+export async function refuseLinksAbove(root: string, path: string): Promise<void> {
+  for (let at = path; at.length >= root.length; at = dirname(at)) {
+    try {
+      await refuseLinks(root, at);
+      return;
+    } catch (error) {
+      if (!isMissing(error)) throw error;
+    }
+    if (at === dirname(at)) return;
+  }
+}
+
 /** Makes a directory and those above it, each durable in the one that holds it. */
 export async function makeFolder(path: string): Promise<void> {
   const first = await mkdir(path, { recursive: true, mode: folderMode });
@@ -39,6 +52,16 @@ export async function syncFolder(path: string): Promise<void> {
     if (!['EINVAL', 'ENOTSUP'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error;
   } finally {
     await handle.close();
+  }
+}
+
+/** Deletes a file for good. Another process may do the same at the same time, with its folder. */
+export async function removeFile(path: string): Promise<void> {
+  try {
+    await unlink(path);
+    await syncFolder(dirname(path));
+  } catch (error) {
+    if (!isMissing(error)) throw error;
   }
 }
 

@@ -11,6 +11,8 @@ import {
   isMissing,
   makeFolder,
   refuseLinks,
+  refuseLinksAbove,
+  removeFile,
   removeEmptyFolders,
   syncFolder,
   walk,
@@ -138,8 +140,7 @@ export class FileStore implements Store {
     await this.#named('delete', path, async () => {
       if ((await statOf(path))?.isFile() !== true) return;
       await refuseLinks(this.#root, dirname(path));
-      await unlink(path);
-      await syncFolder(dirname(path));
+      await removeFile(path);
       await removeEmptyFolders(this.#root, dirname(path));
     });
   }
@@ -181,10 +182,11 @@ export class FileStore implements Store {
   async #openTemporary(path: string): Promise<{ handle: FileHandle; temporary: string }> {
     const folder = dirname(path);
     for (let attempt = 1; ; attempt += 1) {
-      await makeFolder(folder);
-      await refuseLinks(this.#root, folder);
       const temporary = join(folder, `.upload-${randomBytes(8).toString('hex')}-${basename(path)}`);
       try {
+        await refuseLinksAbove(this.#root, folder);
+        await makeFolder(folder);
+        await refuseLinks(this.#root, folder);
         return { handle: await open(temporary, 'wx', fileMode), temporary };
       } catch (error) {
         if (!isMissing(error) || attempt === 5) throw error;
@@ -215,12 +217,8 @@ export class FileStore implements Store {
   }
 
   async #refuseLinks(prefix: string): Promise<void> {
-    const folder = join(this.#root, prefix.slice(0, prefix.lastIndexOf('/') + 1) || '.');
-    try {
-      await refuseLinks(this.#root, folder.replace(/\/$/, ''));
-    } catch (error) {
-      if (!isMissing(error)) throw error;
-    }
+    const folder = prefix.slice(0, prefix.lastIndexOf('/') + 1);
+    await refuseLinksAbove(this.#root, join(this.#root, folder).replace(/\/$/, ''));
   }
 
   async #named<Result>(verb: string, path: string, run: () => Promise<Result>): Promise<Result> {

@@ -13,7 +13,7 @@ export interface StoreOptions {
   attempts?: number;
   /** The first pause before another attempt; it doubles; default 250. */
   retryDelayMs?: number;
-  /** Objects above this size go up in parts of it: at least 5 MiB, at most 10,000 parts; default 16 MiB. */
+  /** Objects above this size go up in parts of it, at least 5 MiB; default 8 MiB, which allows for 156 GiB. */
   partSizeBytes?: number;
   /** Keys in one page of a listing; default 1,000. */
   pageSize?: number;

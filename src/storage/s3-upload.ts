@@ -12,49 +12,13 @@ import {
 import { createHash, randomUUID } from 'node:crypto';
 import { DbopsError } from '../errors.ts';
 import { chunksOf, withoutWrapper } from './body.ts';
+import { contentMd5, mostParts, type PartMemory } from './s3-parts.ts';
 import type { S3Requests } from './s3-client.ts';
 import { causeOf, errorName, statusOf } from './s3-errors.ts';
 import type { PutOptions, Stored } from './store.ts';
 
-/** S3's own limits. */
-const leastPartBytes = 5 * 1024 * 1024;
-const mostParts = 10_000;
-const defaultPartBytes = 16 * 1024 * 1024;
 /** So long a failed upload is cleaned up; what then remains is swept away later. */
 const cleanUpMs = 15_000;
-
-/**
- * The memory of all uploads of a store. Each may fill one part and send another; one more may be under way between
- * all of them, so that a single upload has two in flight and several together stay within bounds. No upload ever waits
- * for another: two that are fed by one producer would block each other.
- */
-export class PartMemory {
-  readonly partBytes: number;
-  readonly #free: Buffer[] = [];
-  #extra = 1;
-
-  constructor(partBytes = defaultPartBytes) {
-    this.partBytes = Math.max(partBytes, leastPartBytes);
-  }
-
-  take(): Buffer {
-    return this.#free.pop() ?? Buffer.allocUnsafeSlow(this.partBytes);
-  }
-
-  giveBack(buffer: Buffer): void {
-    if (this.#free.length < 3) this.#free.push(buffer);
-  }
-
-  tryExtra(): boolean {
-    if (this.#extra === 0) return false;
-    this.#extra -= 1;
-    return true;
-  }
-
-  endExtra(): void {
-    this.#extra += 1;
-  }
-}
 
 interface Condition {
   IfNoneMatch?: string;
@@ -93,6 +57,7 @@ export class Upload {
   async run(body: AsyncIterable<Uint8Array> | Uint8Array): Promise<Stored> {
     const { signal } = this.#options;
     const onAbort = () => this.#stop.abort(signal?.reason);
+    this.#memory.begin();
     signal?.addEventListener('abort', onAbort, { once: true });
     try {
       if (this.#options.ifAbsent === true) await this.#refuseTaken();
@@ -105,6 +70,7 @@ export class Upload {
       await this.#cleanUp();
       throw this.#failure;
     } finally {
+      this.#memory.end();
       signal?.removeEventListener('abort', onAbort);
     }
   }
@@ -122,7 +88,7 @@ export class Upload {
   }
 
   async #send(body: AsyncIterable<Uint8Array> | Uint8Array): Promise<void> {
-    let part = this.#memory.take();
+    let part = this.#memory.take(1);
     let filled = 0;
     for await (const chunk of chunksOf(body, this.#options.signal)) {
       this.#hash.update(chunk);
@@ -132,7 +98,7 @@ export class Upload {
         // A full part goes when more follows it: an object that fits into one needs no multipart upload.
         if (filled === part.byteLength) {
           await this.#startPart(part, filled);
-          part = this.#memory.take();
+          part = this.#memory.take(this.#parts.length + 1);
           filled = 0;
         }
         const taken = Math.min(chunk.byteLength - offset, part.byteLength - filled);
@@ -160,7 +126,7 @@ export class Upload {
       ...this.#writing({ sha256 }),
       Body: bytes,
       ContentLength: bytes.byteLength,
-      ContentMD5: md5(bytes),
+      ContentMD5: contentMd5(bytes),
     };
     await this.#commit('PutObject', (condition, client, options) =>
       client.send(new PutObjectCommand({ ...input, ...condition }), options),
@@ -206,7 +172,7 @@ export class Upload {
       PartNumber: part.PartNumber,
       Body: bytes,
       ContentLength: bytes.byteLength,
-      ContentMD5: md5(bytes),
+      ContentMD5: contentMd5(bytes),
     });
     const { signal } = this.#stop;
     const answer = await this.#requests.ask('UploadPart', this.#key, { signal }, (client, options) =>
@@ -328,7 +294,7 @@ export class Upload {
   }
 
   #tooLarge(): DbopsError {
-    const most = Math.floor((mostParts * this.#memory.partBytes) / 1024 ** 3);
+    const most = Math.floor(this.#memory.mostBytes / 1024 ** 3);
     return new DbopsError(
       'store_failed',
       `${this.#key} is larger than the ${String(most)} GiB that one object may have`,
@@ -336,17 +302,5 @@ export class Upload {
         hint: 'Let the table be archived by more jobs: each part of an archive is an object of its own.',
       },
     );
-  }
-}
-
-/**
- * Content-MD5, which every S3 store checks and buckets with Object Lock demand. Undefined where OpenSSL is in FIPS
- * mode, which has no MD5.
- */
-function md5(bytes: Uint8Array): string | undefined {
-  try {
-    return createHash('md5').update(bytes).digest('base64');
-  } catch {
-    return undefined;
   }
 }

@@ -17,7 +17,8 @@ import { checkFolder, checkKey, checkPrefix, isKey } from './key.ts';
 import type { StoreOptions } from './open.ts';
 import { S3Requests, type RequestOptions } from './s3-client.ts';
 import { causeOf, errorName, statusOf } from './s3-errors.ts';
-import { PartMemory, Upload } from './s3-upload.ts';
+import { PartMemory } from './s3-parts.ts';
+import { Upload } from './s3-upload.ts';
 import type { GetOptions, PutOptions, Store, Stored, StoredObject, UnfinishedUpload } from './store.ts';
 
 /** How long an object that was asked back from Glacier stays readable. */

@@ -70,7 +70,9 @@ describe('a start', () => {
     for (const group of groups) {
       expect(packagesOf(staticInputs(outputs, chunkOf(outputs, group))).filter(isAws), group).toEqual([]);
     }
-    expect(packagesOf(staticInputs(outputs, chunkOf(outputs, 'src/storage/s3.ts'))).filter(isAws)).not.toEqual([]);
+    expect(
+      packagesOf(staticInputs(outputs, chunkOf(outputs, 'src/storage/s3.ts'))).filter(isAws),
+    ).not.toEqual([]);
   });
 });
 
