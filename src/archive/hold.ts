@@ -37,6 +37,24 @@ export async function findHold(
   return parseEntries(text).at(-1) ?? unreadable;
 }
 
+/** Why no copy of an archive may be removed; undefined when nothing speaks against it. A store that cannot be asked does. */
+export async function whyKept(
+  stores: Store[],
+  place: string,
+  signal?: AbortSignal,
+): Promise<string | undefined> {
+  for (const store of stores) {
+    try {
+      const hold = await findHold(store, place, signal);
+      if (hold !== undefined) return `held since ${hold.at} by ${hold.osUser}: ${hold.reason}`;
+    } catch (error) {
+      if (!(error instanceof DbopsError) || error.exitCode > 128) throw error;
+      return `store "${store.name}" cannot say whether it is held: ${error.message}`;
+    }
+  }
+  return undefined;
+}
+
 /** Every hold and release of an archive as one of its stores has it, oldest first. */
 export async function holdHistory(store: Store, place: string, signal?: AbortSignal): Promise<HoldEntry[]> {
   const text = await findText(store, `${place}${holdHistoryName}`, signal);

@@ -1,4 +1,7 @@
 import { DbopsError } from '../errors.ts';
+import type { Db } from '../pg/connection.ts';
+import { getServerIdentity } from '../sql/export.ts';
+import { keyPart } from '../storage/key.ts';
 import type { Store } from '../storage/store.ts';
 import { archiveFolders, readManifest, type Folder } from './catalogue.ts';
 import { findHold, type HoldEntry } from './hold.ts';
@@ -39,7 +42,7 @@ export interface Survey {
 
 export interface SurveyOptions {
   /** Only folders for which this is true are looked into. */
-  isWanted?: (parts: PlaceParts, id: string) => boolean;
+  isWanted?: ((parts: PlaceParts, id: string) => boolean) | undefined;
   signal: AbortSignal;
   jobs: number;
 }
@@ -86,6 +89,13 @@ export async function surveyStores(stores: Store[], options: SurveyOptions): Pro
     }))
     .sort((a, b) => (a.id < b.id ? -1 : 1));
   return survey;
+}
+
+/** Whether a place is one of this cluster and database. */
+export async function ownPlaces(db: Db): Promise<(parts: PlaceParts) => boolean> {
+  const { systemIdentifier } = await getServerIdentity(db);
+  const [system, database] = [keyPart(systemIdentifier), keyPart(db.server.database)];
+  return (parts) => parts.system === system && parts.database === database;
 }
 
 /** Reads the manifest and the hold of one copy. */

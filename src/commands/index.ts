@@ -162,6 +162,24 @@ export const commands: CommandEntry[] = [
   },
   {
     noun: 'archive',
+    verb: 'verify',
+    summary: 'read archives back from their stores and say what is wrong',
+    load: () => archive('archiveVerify'),
+  },
+  {
+    noun: 'archive',
+    verb: 'hold',
+    summary: 'keep an archive whatever its retention says',
+    load: () => archive('archiveHold'),
+  },
+  {
+    noun: 'archive',
+    verb: 'release',
+    summary: 'take a hold off an archive',
+    load: () => archive('archiveRelease'),
+  },
+  {
+    noun: 'archive',
     verb: 'schema',
     summary: 'print the JSON Schema of manifest.json, for programs of others',
     load: () => archive('archiveSchema'),

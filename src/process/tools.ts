@@ -88,6 +88,13 @@ export async function findCopyPrograms(searchPath: string): Promise<CopyPrograms
   return { psql: psql.path, zstd: zstd.path };
 }
 
+/** zstd alone, for what needs no server. Throws tool_failed when it is missing. */
+export async function findZstd(searchPath: string): Promise<string> {
+  const found = (await findTools(['zstd'], searchPath)).find((tool) => tool.version !== undefined);
+  if (found === undefined) throw missing('zstd', 'zstd');
+  return found.path;
+}
+
 function missing(name: string, debianPackage: string): DbopsError {
   return new DbopsError('tool_failed', `${name} is not installed on this host, and archives need it`, {
     hint: `Install it (Debian and Ubuntu: apt-get install ${debianPackage}), then run it again; "dbops doctor" lists what is missing.`,

@@ -8,11 +8,9 @@ import {
   insertFoundArchiveSql,
 } from '../../sql/archive-catalogue.ts';
 import { archiveStateSql, listArchiveRows, type ArchiveRow } from '../../sql/archives.ts';
-import { getServerIdentity } from '../../sql/export.ts';
 import { displayName } from '../../sql/quote.ts';
-import { keyPart } from '../../storage/key.ts';
 import type { Manifest } from '../manifest.ts';
-import { partsOfPlace, type Survey, type Surveyed } from '../survey.ts';
+import { ownPlaces, partsOfPlace, type Survey, type Surveyed } from '../survey.ts';
 import { archiveStates, partitionOf, storedBytesOf, tableOf } from './lines.ts';
 
 export interface LedgerPlan {
@@ -34,11 +32,8 @@ interface Facts {
  * shows is told and given up only where the stores are there at all: a disk that is not mounted is no proof of a loss.
  */
 export async function planLedger(db: Db, schema: string, survey: Survey): Promise<LedgerPlan> {
-  const { systemIdentifier } = await getServerIdentity(db);
-  const own = survey.archives.filter((archive) => {
-    const { system, database } = partsOfPlace(archive.copies[0]?.place ?? '');
-    return system === keyPart(systemIdentifier) && database === keyPart(db.server.database);
-  });
+  const isOwn = await ownPlaces(db);
+  const own = survey.archives.filter((archive) => isOwn(partsOfPlace(archive.copies[0]?.place ?? '')));
   const rows = await listArchiveRows(db, schema, archiveStates);
   const whole = own.flatMap((archive) => archive.copies.filter((copy) => copy.manifest !== undefined));
   const facts: Facts = {

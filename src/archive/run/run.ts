@@ -5,10 +5,11 @@ import { applyChanges } from '../../plan/apply.ts';
 import { combineProblems, type Problem } from '../../partition/problems.ts';
 import { listArchiveRows, recordArchiveState, type ArchiveRow } from '../../sql/archives.ts';
 import { changedState } from '../../sql/export.ts';
-import { displayName, relation } from '../../sql/quote.ts';
+import { displayName, relation, visible } from '../../sql/quote.ts';
 import type { ArchiveContext } from '../context.ts';
 import { createArchive, removeRemains } from '../export/create.ts';
 import { dropScratch } from '../export/prove-by-restore.ts';
+import { whyKept } from '../hold.ts';
 import { reportFailure } from './notify.ts';
 import { isOfBounds, planRun, type PlannedArchive, type RunOptions, type RunPlan } from './plan.ts';
 import { findChange, proofStep, type Proof } from './prove.ts';
@@ -178,7 +179,16 @@ async function removeSuperseded(context: ArchiveContext, item: PlannedArchive): 
   const { db, settings, log } = context;
   for (const row of await listArchiveRows(db, settings.stateSchema, ['superseded'])) {
     if (row.partitionOid !== item.partition.oid || row.hold !== null) continue;
-    await removeRemains(await Promise.all(row.stores.map(context.openStore)), row.place);
+    const stores = await Promise.all(row.stores.map(context.openStore));
+    const kept = await whyKept(stores, row.place, context.signal);
+    if (kept !== undefined) {
+      log.warn(
+        { event: 'archive_kept', archive: row.id },
+        `archive ${row.id}, which was overtaken, is kept: ${visible(kept)}`,
+      );
+      continue;
+    }
+    await removeRemains(stores, row.place);
     await recordArchiveState(
       db,
       settings.stateSchema,

@@ -1,0 +1,13 @@
+import { defineHold } from './change-hold.ts';
+
+export const command = defineHold('hold', {
+  examples: [
+    {
+      command: 'dbops archive hold 20260505 --reason "case 4711"',
+      about: 'keep an archive whatever its retention says',
+    },
+  ],
+  notes:
+    'Writes hold.json beside the manifest in every store, and to the ledger where there is a database. An archive that is held\n' +
+    'is never pruned. Who held it, when and why stays in holds.json, also after a release.',
+});
