@@ -1,6 +1,6 @@
 // npm test: from a fresh clone to the result of all tests. Further arguments go to vitest.
 // Only modules of Node itself may be imported here, directly or not: the packages may not be there yet.
-import { packagesAreInstalled, preparePostgres } from './lib/prepare.mjs';
+import { packagesAreInstalled, preparePostgres, prepareS3 } from './lib/prepare.mjs';
 import { run, runVitest } from './lib/run.mjs';
 
 /** @typedef {import('./lib/summary-reporter.mjs').Summary} Summary */
@@ -16,11 +16,16 @@ async function main() {
   if (!packagesAreInstalled()) await step('npm', ['ci']);
   if (onlyUnitTests()) return test({});
   await step(process.execPath, ['scripts/build.mjs']);
-  const { env, release } = await preparePostgres();
+  const postgres = await preparePostgres();
   try {
-    return await test(env);
+    const s3 = await prepareS3();
+    try {
+      return await test({ ...postgres.env, ...s3.env });
+    } finally {
+      await s3.release();
+    }
   } finally {
-    await release();
+    await postgres.release();
   }
 }
 

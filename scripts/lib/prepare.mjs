@@ -1,11 +1,17 @@
-// What the tests need before they can run: the packages of the lock file, and a PostgreSQL with client tools.
+// What the tests need before they can run: the packages of the lock file, a PostgreSQL with client tools, an S3 server.
 import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 import { findSystemBinaries } from './postgres-binaries.mjs';
 import { projectRoot, run } from './run.mjs';
+import { versitygw } from './versitygw.mjs';
 
 const COMPOSE_URL = 'postgresql://postgres:postgres@127.0.0.1:54329/postgres';
+const COMPOSE_S3 = {
+  DBOPS_TEST_S3_ENDPOINT: 'http://127.0.0.1:57070',
+  DBOPS_TEST_S3_ACCESS_KEY_ID: 'dbops-test',
+  DBOPS_TEST_S3_SECRET_ACCESS_KEY: 'dbops-test-secret',
+};
 
 const POSTGRESQL_15 = ['postgresql-15', 'postgresql-client-15'];
 const POSTGRESQL_OF_THE_SYSTEM = ['postgresql', 'postgresql-client'];
@@ -140,8 +146,26 @@ function makeFile(file, text, mode, made) {
   made.push(file);
 }
 
+/**
+ * Makes sure there is an S3 server to test with: versitygw is built where there is Go, else started by Docker. Without
+ * either the tests that need one are skipped, each with the reason.
+ * @returns {Promise<{ env: Record<string, string>, release: () => Promise<void> }>} as preparePostgres
+ */
+export async function prepareS3() {
+  const nothingToRelease = { env: {}, release: async () => undefined };
+  if (process.env['DBOPS_TEST_S3_ENDPOINT']) return nothingToRelease;
+  if ('program' in versitygw() || !dockerWorks()) return nothingToRelease;
+  const service = [...compose, '--profile', 's3'];
+  const release = async () => {
+    await run('docker', [...service, 'rm', '--stop', '--force', '--volumes', 's3']);
+  };
+  if ((await run('docker', [...service, 'up', '-d', 's3'])) !== 0) return nothingToRelease;
+  return { env: COMPOSE_S3, release };
+}
+
+const compose = ['compose', '-f', path.join(projectRoot, 'docker-compose.yml')];
+
 async function startCompose() {
-  const compose = ['compose', '-f', path.join(projectRoot, 'docker-compose.yml')];
   if ((await run('docker', [...compose, 'up', '-d', '--wait'])) !== 0) throw new Error(HOW_TO_GET_POSTGRESQL);
   const release = async () => {
     await run('docker', [...compose, 'down', '--volumes']);

@@ -33,16 +33,6 @@ export async function openStore(settings: StoreSettings, options: StoreOptions =
   return new S3Store(settings, place, options);
 }
 
-/** Opens several by their names, in that order. Throws store_unknown, and config_invalid for a URL that is none. */
-export async function openStores(
-  stores: readonly StoreSettings[],
-  names: readonly string[],
-  options: StoreOptions = {},
-): Promise<Store[]> {
-  const wanted = names.map((name) => findStoreSettings(stores, name));
-  return await Promise.all(wanted.map((settings) => openStore(settings, options)));
-}
-
 /** The settings of a store. Throws store_unknown. */
 export function findStoreSettings(stores: readonly StoreSettings[], name: string): StoreSettings {
   const found = stores.find((store) => store.name === name);

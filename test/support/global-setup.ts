@@ -3,6 +3,7 @@ import pg from 'pg';
 import type { TestProject } from 'vitest/node';
 import type { Server } from '../../scripts/lib/postgres-server.mjs';
 import { embeddedBinaries, findSystemBinaries, startServer } from '../../scripts/lib/postgres-server.mjs';
+import { versitygw } from '../../scripts/lib/versitygw.mjs';
 import { TEMPLATE, testSettings } from './settings.ts';
 
 /** The server of this run, as `inject('postgres')` gives it to the tests. */
@@ -43,6 +44,8 @@ export default async function setup(project: TestProject): Promise<() => Promise
 }
 
 async function start(): Promise<{ own: Server | null; server: TestServer }> {
+  // Built here, once: within a test file it would outlast every timeout, and two workers would build it twice.
+  if (!process.env['DBOPS_TEST_S3_ENDPOINT']) versitygw();
   const external = process.env['DBOPS_TEST_URL'];
   // The newest major that most people run: for those who have neither a server nor chosen one.
   const binDir = external ? null : (findSystemBinaries()?.dir ?? embeddedBinaries(17));

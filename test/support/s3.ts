@@ -45,6 +45,8 @@ export async function startS3(): Promise<S3Server> {
   const bucket = `dbops-${randomBytes(6).toString('hex')}`;
   const credentials = { accessKeyId, secretAccessKey };
   const client = new S3Client({ endpoint, region, credentials, forcePathStyle: true });
+  // A container that was just started answers some seconds later.
+  await waitUntil(() => isListening(endpoint), { timeoutMs: 30_000, what: 'the S3 server' });
   await client.send(new CreateBucketCommand({ Bucket: bucket }));
   return {
     endpoint,
@@ -146,6 +148,15 @@ async function startVersitygw(): Promise<Running> {
 
 function isOver(child: ChildProcess): boolean {
   return child.exitCode !== null || child.signalCode !== null;
+}
+
+async function isListening(endpoint: string): Promise<boolean> {
+  try {
+    await fetch(endpoint);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 async function isHealthy(endpoint: string): Promise<boolean> {
