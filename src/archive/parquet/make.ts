@@ -9,6 +9,7 @@ import { decompress } from '../../process/copy.ts';
 import { visible } from '../../sql/quote.ts';
 import type { Manifest, ManifestPart } from '../manifest.ts';
 import type { SourceColumn } from './columns.ts';
+import { workError } from './work-error.ts';
 import { writeParquet, type ParquetOutput, type TextChunk } from './write.ts';
 
 /** Where Parquet lies below its archive; the folder holds nothing else. docs/parquet-types.md says why it is this one. */
@@ -37,6 +38,14 @@ export interface MakeParquetInput {
  * archive, and removes the directory.
  */
 export async function makeParquet(input: MakeParquetInput): Promise<ParquetOutput> {
+  try {
+    return await makeBelow(input);
+  } catch (error) {
+    throw workError(error, input.workDirectory);
+  }
+}
+
+async function makeBelow(input: MakeParquetInput): Promise<ParquetOutput> {
   const { archive, workDirectory } = input;
   await mkdir(workDirectory, { recursive: true });
   const { files, columns } = await writeParquet({
@@ -110,11 +119,23 @@ async function decompressTo(
     zstd.stop();
     stored.destroy();
     // What zstd said of broken input is more than what its closed pipe says.
-    await zstd.finished;
-    throw error;
+    const reason: unknown = await zstd.finished.then(() => error).catch((said: unknown) => said);
+    throw isRefused(reason) ? otherBytes(part, reason.detail) : reason;
   }
   if (hash.digest('hex') === part.plainSha256) return;
-  throw new DbopsError('archive_damaged', `${part.name} has other bytes than the manifest says`, {
+  throw otherBytes(part);
+}
+
+/** zstd has read it, and does not take it. */
+function isRefused(error: unknown): error is DbopsError {
+  return (
+    error instanceof DbopsError && error.code === 'tool_failed' && /ended with exit code/.test(error.message)
+  );
+}
+
+function otherBytes(part: ManifestPart, detail?: string): DbopsError {
+  return new DbopsError('archive_damaged', `${part.name} has other bytes than the manifest says`, {
+    detail,
     hint: 'Another copy may be whole: "dbops archive verify" tells which.',
   });
 }

@@ -4,6 +4,7 @@ import os from 'node:os';
 import { join } from 'node:path';
 import { DbopsError } from '../../errors.ts';
 import { isPattern } from '../parquet/duckdb.ts';
+import { workError } from '../parquet/work-error.ts';
 
 /** Parquet on this host, of archives that were queried before. Each entry is a directory that is never changed. */
 export interface QueryCache {
@@ -26,6 +27,14 @@ const abandonedMs = 86_400_000;
  * path that DuckDB would take for a pattern.
  */
 export async function openCache(parent: string, limitBytes: number): Promise<QueryCache> {
+  try {
+    return await openBelow(parent, limitBytes);
+  } catch (error) {
+    throw workError(error, parent);
+  }
+}
+
+async function openBelow(parent: string, limitBytes: number): Promise<QueryCache> {
   const { uid } = os.userInfo();
   const directory = join(parent, `dbops-query-${String(uid)}`);
   if (isPattern(directory)) {
@@ -68,6 +77,8 @@ async function findOrMake(
       // Another run was faster; its files are the same.
       if ((await filesOf(path)) === undefined) throw error;
     });
+  } catch (error) {
+    throw workError(error, directory);
   } finally {
     await rm(making, { recursive: true, force: true });
   }
