@@ -1,4 +1,4 @@
-// npm run bench -- <partition|archive> [--only name,name] [--rounds n] [--write]
+// npm run bench -- <partition|archive|rows> [--only name,name] [--rounds n] [--write]
 // Measures, side by side and on a private server with durable settings, and prints one table. Nothing here is a test:
 // a target that is missed is printed and is no failure.
 import { spawnSync } from 'node:child_process';
@@ -15,11 +15,13 @@ import { availablePartman } from './lib/partman.mjs';
 import { appendResults, describeMachine, renderFigures } from './lib/report.mjs';
 import { measurements as archive } from './archive/index.mjs';
 import { measurements as partition } from './partition/index.mjs';
+import { measurements as rows } from './rows/index.mjs';
 
 /** @type {Record<string, { measurements: import('./partition/index.mjs').Measurement[], rounds: number }>} */
 const suites = {
   partition: { measurements: partition, rounds: 15 },
   archive: { measurements: archive, rounds: 3 },
+  rows: { measurements: rows, rounds: 5 },
 };
 
 const USAGE = `usage: npm run bench -- <${Object.keys(suites).join('|')}> [--only <name,...>] [--rounds <n>] [--write]
