@@ -161,6 +161,7 @@ export async function readPlan(
   context: Pick<RowsContext, 'db'>,
   table: RowsTableRow,
   condition: string,
+  flag = '--where',
 ): Promise<Reading> {
   const plan = await explainRows(context.db, table, condition);
   const nodes = flatten(plan);
@@ -170,7 +171,7 @@ export async function readPlan(
       / Join$|^Nested Loop|^(Function|Values|CTE) Scan/.test(node['Node Type']),
   );
   if (isForeign) {
-    throw new DbopsError('usage', `--where looks at more than the row of ${displayName(table)}`, {
+    throw new DbopsError('usage', `${flag} looks at more than the row of ${displayName(table)}`, {
       hint: 'A subquery may find something else in each batch. Mark the rows in a column of their own first, then ask for that.',
     });
   }

@@ -41,7 +41,7 @@ export async function planMask(
     refuseColumn(table, name, key);
     await checkText(context, table, `(${expression}\n)`, `--set ${visible(name)}`);
     await checkText(context, table, expression, `--set ${visible(name)}`);
-    await readPlan(context, table, `(${expression}\n) is not null`);
+    await readPlan(context, table, `(${expression}\n) is not null`, `--set ${visible(name)}`);
     if (readSql(expression).words.some((word) => word.name === name)) {
       warnings.push(
         `the new ${visible(name)} is made from the old one, so another job changes it once more unless --where leaves out what is masked`,

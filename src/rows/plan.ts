@@ -22,9 +22,6 @@ import type { RowsSpec, SpecLeaf } from './spec.ts';
 import { primaryKeyOf } from './table.ts';
 import { batchStatementTimeoutMs, windowOf } from './window.ts';
 
-/** Blocks follow the key less than this: a walk by the key would read them in any order. */
-const leastKeyOrder = 0.5;
-
 export interface RowsPlan {
   definition: RowsDefinition;
   table: RowsTableRow;
@@ -133,18 +130,18 @@ async function chosenLeaves(
 }
 
 /**
- * Where the job goes, up to the end that each table has now. By the primary key; by blocks where there is none, or where
- * the heap does not follow it (random uuids), since each row would then be read from another place.
+ * Where the job goes, up to the end that each table has now. Rows that leave a table are found block by block, as a scan
+ * reads them: no index is read, and no row is met twice. A masked row lies somewhere else afterwards, so a mask goes
+ * along the primary key.
  */
 async function findStretches(
   context: Pick<RowsContext, 'db'>,
   leaves: RowsLeaf[],
   keys: KeyColumn[],
-  onlyByKey: boolean,
+  byKey: boolean,
 ): Promise<Stretch[]> {
   const stretches: Stretch[] = [];
   for (const [index, leaf] of leaves.entries()) {
-    const byKey = keys.length > 0 && (onlyByKey || (leaf.keyOrder ?? 1) >= leastKeyOrder);
     const upto = byKey ? await findLastKey(context.db, leaf, keys) : leaf.blocks;
     if (upto === undefined || upto === 0) continue;
     stretches.push({ leaf: index, after: byKey ? null : 0, upto });

@@ -133,22 +133,20 @@ export async function findRowsTable(db: Db, table: RelationName): Promise<RowsTa
   return row;
 }
 
-/** A table that holds rows itself, and how its heap lies. */
+/** A table that holds rows itself. */
 export interface RowsLeaf extends RelationName {
   oid: number;
   /** Blocks of the heap. */
   blocks: number;
   /** Changes when the table is rewritten: places of rows then mean nothing any more. */
   file: number;
-  /** How far the heap follows the first column of the primary key, 0 to 1; null when it was never analyzed. */
-  keyOrder: number | null;
   /** Row security would hide rows from this role: a partition has its own. */
   isRowSecurityActive: boolean;
 }
 
 /**
- * The tables that hold the rows of a table, by name: its partitions at the lowest level, or itself. Privilege: none; the order of the heap is
- * seen of columns that this role may read. Locks: ACCESS SHARE for an instant (for the size).
+ * The tables that hold the rows of a table, by name: its partitions at the lowest level, or itself. Privilege: none.
+ * Locks: ACCESS SHARE for an instant (for the size).
  */
 export async function listRowsLeaves(db: Db, oid: number): Promise<RowsLeaf[]> {
   return await db.query<RowsLeaf>({
@@ -156,12 +154,6 @@ export async function listRowsLeaves(db: Db, oid: number): Promise<RowsLeaf[]> {
       select c.oid::int8::float8 as oid, n.nspname as schema, c.relname as name,
              (pg_catalog.pg_relation_size(c.oid) / pg_catalog.current_setting('block_size')::int8)::float8 as blocks,
              pg_catalog.pg_relation_filenode(c.oid)::int8::float8 as file,
-             (select pg_catalog.abs(s.correlation)::float8
-                from pg_catalog.pg_index as i
-                join pg_catalog.pg_attribute as a on a.attrelid = c.oid and a.attnum = i.indkey[0]
-                join pg_catalog.pg_stats as s
-                  on s.schemaname = n.nspname and s.tablename = c.relname and s.attname = a.attname
-               where i.indrelid = c.oid and i.indisprimary and not s.inherited) as "keyOrder",
              pg_catalog.row_security_active(c.oid) as "isRowSecurityActive"
         from pg_catalog.pg_class as c
         join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
