@@ -40,10 +40,14 @@ export class LineDigest {
   }
 
   #add(line: Buffer): void {
-    const digest = hash('sha256', line, 'buffer');
+    // As a string of bytes: a Buffer for each row costs as much again as its hash.
+    const digest = hash('sha256', line, 'binary');
     const sums = this.#sums;
     for (let index = 0; index < words; index += 1) {
-      sums[index] = (sums[index] ?? 0) + digest.readUInt32BE(index * 4);
+      const at = index * 4;
+      const low =
+        (digest.charCodeAt(at + 1) << 16) | (digest.charCodeAt(at + 2) << 8) | digest.charCodeAt(at + 3);
+      sums[index] = (sums[index] ?? 0) + digest.charCodeAt(at) * 0x100_0000 + low;
     }
     this.rows += 1;
     this.#uncarried += 1;

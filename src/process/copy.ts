@@ -18,9 +18,9 @@ interface CopyOptions {
   isGentle?: boolean;
 }
 
-/** Compressed rows on their way out. */
+/** Rows on their way out. */
 export interface CopyOut {
-  /** Compressed bytes; ends early when a program fails, and `finished` says so. */
+  /** Compressed bytes, or plain ones where no level was given; ends early when a program fails, and `finished` says so. */
   stored: Readable;
   /** The count in COPY's own tag. Throws tool_failed when psql or zstd did not end with 0. */
   finished: Promise<{ rows: number }>;
@@ -32,11 +32,11 @@ const psqlArguments = ['-X', '-w', '-v', 'ON_ERROR_STOP=1', '-f', '-'];
 
 /**
  * Runs `before`, then a COPY to stdout piped to zstd, then `commit`, in one psql session. psql starts zstd itself (\g |),
- * so that a kernel pipe joins them and the COPY tag is told; zstd's own exit code comes back over a pipe of its own.
+ * so that a kernel pipe joins them and the COPY tag is told; without a level the rows stay plain; zstd's own exit code comes back over a pipe of its own.
  */
 export function copyOut(
   query: string,
-  options: CopyOptions & { before: string[]; compressionLevel: number },
+  options: CopyOptions & { before: string[]; compressionLevel: number | null },
 ): CopyOut {
   const child = startPsql(options, {
     pipes: 2,
@@ -52,9 +52,11 @@ export function copyOut(
   const stored = held(written);
   const tags = text(child.process.stdout as Readable);
   const zstdStatus = text(status);
+  // Rows that are only hashed here are not compressed for it.
+  const program = options.compressionLevel === null ? 'cat' : '"$DBOPS_COMPRESS" -q "$DBOPS_LEVEL" -c';
   const script = [
     ...options.before.map((statement) => `${statement};`),
-    `copy (${query}) to stdout \\g |{ "$DBOPS_COMPRESS" -q "$DBOPS_LEVEL" -c >&3; echo $? >&4; }`,
+    `copy (${query}) to stdout \\g |{ ${program} >&3; echo $? >&4; }`,
     'commit;',
   ].join('\n');
   child.process.stdin?.end(`${script}\n`);
@@ -63,7 +65,10 @@ export function copyOut(
       await child.finished;
       const [words, code] = await Promise.all([tags, zstdStatus]);
       if (code.trim() !== '0') {
-        throw new DbopsError('tool_failed', `zstd ended with exit code ${code.trim() || 'unknown'}`);
+        throw new DbopsError(
+          'tool_failed',
+          `${options.compressionLevel === null ? 'cat' : 'zstd'} ended with exit code ${code.trim() || 'unknown'}`,
+        );
       }
       return { rows: rowsOf(words) };
     } catch (error) {

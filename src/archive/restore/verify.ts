@@ -1,13 +1,18 @@
+import type { Readable } from 'node:stream';
 import { DbopsError } from '../../errors.ts';
 import { copyOut, decompress } from '../../process/copy.ts';
 import { countBlocks, countRows } from '../../sql/restore.ts';
 import { ident, relation } from '../../sql/quote.ts';
+import type { Store } from '../../storage/store.ts';
 import type { ArchiveContext } from '../context.ts';
 import { addDigests, LineDigest } from '../digest.ts';
-import { readBack } from '../export/read-back.ts';
+import { compareStored, forward } from '../export/read-back.ts';
+import type { ManifestPart } from '../manifest.ts';
 import { pinnedStatements } from './changes.ts';
 import { withGoodCopy } from './copies.ts';
 import type { LoadTarget } from './plan.ts';
+
+const zero = '0'.repeat(64);
 
 /** Throws archive_damaged when the table has not exactly the rows of the manifest. Reads the whole table. */
 export async function proveCount(context: ArchiveContext, plan: LoadTarget): Promise<void> {
@@ -27,15 +32,46 @@ export async function proveCount(context: ArchiveContext, plan: LoadTarget): Pro
 export async function archivedDigest(context: ArchiveContext, plan: LoadTarget): Promise<string> {
   const { manifest } = plan.archive;
   if (manifest.digest !== null) return manifest.digest;
-  const { zstd } = await context.programs();
-  let sum = '0'.repeat(64);
-  for (const part of manifest.parts) {
-    const { digest } = await withGoodCopy(context, plan, part, (store, key) =>
-      readBack(store, key, part, { zstd, signal: context.signal, withDigest: true }),
-    );
-    sum = addDigests(sum, digest ?? '0');
-  }
+  const { parts } = manifest;
+  let sum = zero;
+  let next = 0;
+  const worker = async () => {
+    for (let part = parts[next++]; part !== undefined; part = parts[next++]) {
+      const known = part;
+      const digest = await withGoodCopy(context, plan, known, (store, key) =>
+        digestOfPart(context, store, key, known),
+      );
+      sum = addDigests(sum, digest);
+    }
+  };
+  await Promise.all(Array.from({ length: Math.min(context.jobs, parts.length) }, worker));
   return sum;
+}
+
+async function digestOfPart(
+  context: ArchiveContext,
+  store: Store,
+  key: string,
+  part: ManifestPart,
+): Promise<string> {
+  const { signal } = context;
+  const source = await store.get(key, { signal });
+  const zstd = decompress((await context.programs()).zstd, { signal });
+  try {
+    const [stored, digest] = await Promise.all([forward(source, zstd.stored), digestOf(zstd.plain)]);
+    compareStored(store, key, stored, part);
+    await zstd.finished;
+    return digest;
+  } catch (error) {
+    zstd.stop();
+    throw error;
+  }
+}
+
+async function digestOf(plain: Readable): Promise<string> {
+  const digest = new LineDigest();
+  for await (const chunk of plain as AsyncIterable<Buffer>) digest.update(chunk);
+  return digest.value();
 }
 
 /** The digest of the rows as they lie in the table, read as they were exported. */
@@ -53,32 +89,27 @@ export async function restoredDigest(
       : [` where t.ctid < '(${String(middle)},0)'`, ` where t.ctid >= '(${String(middle)},0)'`];
   const digests = await Promise.all(
     ranges.map((range) =>
-      digestOf(context, plan, `select ${columns} from only ${relation(plan.target)} as t${range}`),
+      digestOfQuery(context, plan, `select ${columns} from only ${relation(plan.target)} as t${range}`),
     ),
   );
-  return digests.reduce((sum, digest) => addDigests(sum, digest), '0'.repeat(64));
+  return digests.reduce((sum, digest) => addDigests(sum, digest), zero);
 }
 
-async function digestOf(context: ArchiveContext, plan: LoadTarget, query: string): Promise<string> {
-  const programs = await context.programs();
+async function digestOfQuery(context: ArchiveContext, plan: LoadTarget, query: string): Promise<string> {
   const copy = copyOut(query, {
-    programs,
+    programs: await context.programs(),
     connection: context.connection,
     signal: context.signal,
     isGentle: context.isGentle,
-    compressionLevel: 1,
+    compressionLevel: null,
     before: ['begin isolation level repeatable read, read only', ...pinnedStatements(plan.archive)],
   });
-  const plain = decompress(programs.zstd, { signal: context.signal });
   try {
-    copy.stored.pipe(plain.stored);
-    const digest = new LineDigest();
-    for await (const chunk of plain.plain as AsyncIterable<Buffer>) digest.update(chunk);
-    await Promise.all([copy.finished, plain.finished]);
-    return digest.value();
+    const digest = await digestOf(copy.stored);
+    await copy.finished;
+    return digest;
   } catch (error) {
     copy.stop();
-    plain.stop();
     throw error;
   }
 }

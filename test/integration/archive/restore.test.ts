@@ -3,7 +3,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createDatabase, serverVersion, type TestDatabase } from '../../support/database.ts';
-import { createEveryType } from '../../support/every-type.ts';
+import { createEveryType, createHugeRow, createWideTable } from '../../support/every-type.ts';
 import { createWorkspace, type Workspace } from '../../support/workspace.ts';
 
 const rows = 3000;
@@ -348,4 +348,75 @@ partitions:
   expect(result.code, `${result.stdout}${result.stderr}`).toBe(0);
   const text = 'select t::text as line from zoo.every_type_0 as t order by id';
   expect(await other.query(text)).toEqual(await zoo.query(text));
+});
+
+it('a row of 200 MB and a table of 1,600 columns come back equal', async () => {
+  const odd = await createDatabase('restore_odd');
+  afterAll(() => odd.drop());
+  await createHugeRow(odd, 'public.huge_0');
+  await createWideTable(odd, 'public.wide_0');
+  await odd.query(`
+    create sequence public.place start with 25000;
+    select nextval('public.place');
+    create table public.huge (id int not null default nextval('public.place'), body text) partition by range (id);
+    create table public.wide (like public.wide_0) partition by range (c0);
+    alter table public.wide alter column c0 set default nextval('public.place')`);
+  for (const name of ['huge', 'wide']) {
+    await odd.query(`
+      alter table public.${name} attach partition public.${name}_0 for values from (0) to (10000);
+      create table public.${name}_1 partition of public.${name} for values from (10000) to (20000);
+      create table public.${name}_2 partition of public.${name} for values from (20000) to (30000)`);
+  }
+  const space = createWorkspace(odd, '');
+  space.configure(`
+stores: { near: { url: "file://${space.dir}/near" } }
+partitions:
+  - { table: public.huge, key: id, interval: 10000, retention: { hot: 10000 } }
+  - { table: public.wide, key: c0, interval: 10000, retention: { hot: 10000 } }
+`);
+  for (const name of ['huge', 'wide']) {
+    const oddId = await archive(space, `public.${name}_0`);
+    const into = `public.${name}_back`;
+    const args = ['archive', 'restore', oddId, '--into', into, '--yes', '--verify', 'digest'];
+    const result = await space.run(args);
+    expect(result.code, result.stderr).toBe(0);
+    const sums = (table: string) =>
+      `select count(*)::int as count, sum(hashtextextended(t::text, 0)) as sum from ${table} as t`;
+    expect(await odd.query(sums(into))).toEqual(await odd.query(sums(`public.${name}_0`)));
+  }
+});
+
+it('masked values come back without the constraints that they may break, which is said', async () => {
+  const space = createWorkspace(database, '');
+  space.configure(`
+stores:
+  near: { url: "file://${work.dir}/near" }
+  far: { url: "file://${work.dir}/far" }
+  masked: { url: "file://${space.dir}/masked" }
+partitions:
+  - table: public.events
+    key: created_at
+    interval: month
+    retention: { hot: 1 month }
+    archive: { mask: { body: "repeat('*', 200)" }, copies: [masked] }
+`);
+  const maskedId = await archive(space, partition);
+  const args = [
+    'archive',
+    'restore',
+    maskedId,
+    '--into',
+    'public.hidden',
+    '--yes',
+    '--verify',
+    'digest',
+    '--json',
+  ];
+  const result = await space.run(args);
+  expect(result.code, result.stderr).toBe(0);
+  expect(result.stdout).toContain('check constraint body_is_short is left out');
+  const found = await database.query(
+    'select distinct body, count(*)::int as count from public.hidden group by 1',
+  );
+  expect(found).toEqual([{ body: '*'.repeat(200), count: rows }]);
 });
