@@ -42,6 +42,8 @@ const result = await build({
   format: 'esm',
   platform: 'node',
   target: 'node20',
+  // The AWS SDK as modules: only what is used of it is bundled, and loaded.
+  mainFields: ['module', 'main'],
   minifySyntax: true,
   minifyWhitespace: true,
   keepNames: false,

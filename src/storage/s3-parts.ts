@@ -9,14 +9,12 @@ const alikeParts = 5000;
 const growth = 3;
 
 /**
- * The memory of all uploads of a store. Each may fill one part and send another; one more may be under way between
- * all of them, so that a single upload has two in flight and several together stay within bounds. No upload ever waits
- * for another: two that are fed by one producer would block each other.
+ * The memory of all uploads of a store. Each fills one part and sends another; an upload that is alone sends two. No
+ * upload ever waits for another: two that are fed by one producer would block each other.
  */
 export class PartMemory {
   readonly partBytes: number;
   #free: Buffer[] = [];
-  #extra = 1;
   #uploads = 0;
 
   constructor(partBytes = defaultPartBytes) {
@@ -48,14 +46,9 @@ export class PartMemory {
     return this.partBytes * (alikeParts + growth * (mostParts - alikeParts));
   }
 
-  tryExtra(): boolean {
-    if (this.#extra === 0) return false;
-    this.#extra -= 1;
-    return true;
-  }
-
-  endExtra(): void {
-    this.#extra += 1;
+  /** Whether a second part of the same upload may be under way. */
+  get mayDouble(): boolean {
+    return this.#uploads < 2;
   }
 }
 

@@ -136,18 +136,10 @@ export class Upload {
   /** Resolves when the part is under way and there is memory for the next. */
   async #startPart(part: Buffer, filled: number): Promise<void> {
     const uploadId = (this.#uploadId ??= await this.#create());
-    let isExtra = false;
-    while (this.#inFlight.size > 0) {
-      isExtra = this.#inFlight.size === 1 && this.#memory.tryExtra();
-      if (isExtra) break;
-      await Promise.race(this.#inFlight);
-    }
+    while (this.#inFlight.size > (this.#memory.mayDouble ? 1 : 0)) await Promise.race(this.#inFlight);
     const number = this.#parts.length + 1;
     const failure = this.#failure ?? (number > mostParts ? this.#tooLarge() : undefined);
-    if (failure !== undefined) {
-      if (isExtra) this.#memory.endExtra();
-      throw failure;
-    }
+    if (failure !== undefined) throw failure;
     const completed: CompletedPart = { PartNumber: number };
     this.#parts.push(completed);
     const sending = this.#sendPart(uploadId, completed, part.subarray(0, filled))
@@ -159,7 +151,6 @@ export class Upload {
         },
       )
       .finally(() => {
-        if (isExtra) this.#memory.endExtra();
         this.#inFlight.delete(sending);
       });
     this.#inFlight.add(sending);
