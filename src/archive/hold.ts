@@ -37,22 +37,31 @@ export async function findHold(
   return parseEntries(text).at(-1) ?? unreadable;
 }
 
-/** Why no copy of an archive may be removed; undefined when nothing speaks against it. A store that cannot be asked does. */
-export async function whyKept(
+/** Why no copy of an archive may be removed; undefined when it is not held. Throws when a store cannot say. */
+export async function whyHeld(
   stores: Store[],
   place: string,
   signal?: AbortSignal,
 ): Promise<string | undefined> {
   for (const store of stores) {
-    try {
-      const hold = await findHold(store, place, signal);
-      if (hold !== undefined) return `held since ${hold.at} by ${hold.osUser}: ${hold.reason}`;
-    } catch (error) {
-      if (!(error instanceof DbopsError) || error.exitCode > 128) throw error;
-      return `store "${store.name}" cannot say whether it is held: ${error.message}`;
-    }
+    const hold = await findHold(store, place, signal);
+    if (hold !== undefined) return `held since ${hold.at} by ${hold.osUser}: ${hold.reason}`;
   }
   return undefined;
+}
+
+/** The same, where a store that cannot say is a reason, too. */
+export async function whyKept(
+  stores: Store[],
+  place: string,
+  signal?: AbortSignal,
+): Promise<string | undefined> {
+  try {
+    return await whyHeld(stores, place, signal);
+  } catch (error) {
+    if (!(error instanceof DbopsError) || error.exitCode > 128) throw error;
+    return `whether it is held cannot be told: ${error.message}`;
+  }
 }
 
 /** Every hold and release of an archive as one of its stores has it, oldest first. */

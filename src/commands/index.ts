@@ -180,6 +180,12 @@ export const commands: CommandEntry[] = [
   },
   {
     noun: 'archive',
+    verb: 'prune',
+    summary: 'remove archives past their retention, and what killed runs left in the stores',
+    load: () => archive('archivePrune'),
+  },
+  {
+    noun: 'archive',
     verb: 'schema',
     summary: 'print the JSON Schema of manifest.json, for programs of others',
     load: () => archive('archiveSchema'),

@@ -9,3 +9,4 @@ export { command as archiveQuery } from '../archive/query.ts';
 export { command as archiveVerify } from '../archive/verify.ts';
 export { command as archiveHold } from '../archive/hold.ts';
 export { command as archiveRelease } from '../archive/release.ts';
+export { command as archivePrune } from '../archive/prune.ts';
