@@ -96,10 +96,10 @@ async function installWithApt() {
   });
 }
 
-/** Peers that dbops has to get along with; tests that need them are skipped where they are missing. */
+/** What dbops runs or has to get along with; tests that need them are skipped where they are missing. */
 function missingExtras() {
   const major = findSystemBinaries()?.major ?? 15;
-  return [`postgresql-${major}-partman`, 'pgbouncer'].filter((name) => !isInstalled(name));
+  return ['zstd', `postgresql-${major}-partman`, 'pgbouncer'].filter((name) => !isInstalled(name));
 }
 
 /**

@@ -34,7 +34,7 @@ export function paint(style, text) {
  */
 export async function showDbops(line, { env, lines = 40, codes = [0] }) {
   console.log(`\n${paint('cyan', `$ dbops ${line}`)}`);
-  const { code, stdout, stderr } = await runDbops(line.split(' '), env);
+  const { code, stdout, stderr } = await runDbops(words(line), env);
   if (!codes.includes(code)) {
     throw new Error(`dbops ${line} ended with exit code ${code}\n${stdout}${stderr}`);
   }
@@ -44,6 +44,14 @@ export async function showDbops(line, { env, lines = 40, codes = [0] }) {
     console.log(paint('dim', warning));
   }
   return stdout;
+}
+
+/**
+ * The words of a command line; double quotes keep blanks together, as in a shell.
+ * @param {string} line
+ */
+function words(line) {
+  return (line.match(/"[^"]*"|\S+/g) ?? []).map((word) => word.replaceAll('"', ''));
 }
 
 /**

@@ -1,6 +1,10 @@
 // The tour of the quickstart: a first night with dbops on the example, as an operator would live it.
+import { spawnSync } from 'node:child_process';
+import fs from 'node:fs';
+import path from 'node:path';
 import pg from 'pg';
 import { exampleConfig, generateExampleRows, loadExampleSchema } from './ai-factory.mjs';
+import { findSystemBinaries } from './postgres-binaries.mjs';
 import { heading, paint, runDbops, say, showDbops } from './show.mjs';
 import { startWriter } from './writer.mjs';
 
@@ -8,10 +12,10 @@ const ROWS = 20_000;
 const BUSY_TABLE = 'public.judgment_executions';
 
 /**
- * @param {{ url: string, version: string }} server empty; stays filled
+ * @param {{ url: string, version: string, dir: string }} server empty; stays filled. Its directory takes the store
  */
-export async function tour({ url, version }) {
-  const env = { DATABASE_URL: url, DBOPS_CONFIG: exampleConfig };
+export async function tour({ url, version, dir }) {
+  const env = { DATABASE_URL: url, DBOPS_CONFIG: configWithStore(dir) };
   heading('The example');
   await loadExampleSchema(url);
   generateExampleRows(url, ROWS);
@@ -20,8 +24,11 @@ export async function tour({ url, version }) {
   );
   say('Every command below is one that you could type, after');
   say(`\n${paint('cyan', `$ export DATABASE_URL=${url}`)}`);
-  say(paint('cyan', '$ export DBOPS_CONFIG=examples/ai-factory/dbops.yaml'));
+  say(paint('cyan', `$ export DBOPS_CONFIG=${env.DBOPS_CONFIG}`));
   say(paint('cyan', "$ alias dbops='node bin/dbops.js'"));
+  say(
+    '\nThat file is examples/ai-factory/dbops.yaml with a store for archives, a directory beside the server.',
+  );
 
   heading('1. What is there');
   await showDbops('partition list', { env });
@@ -46,7 +53,11 @@ export async function tour({ url, version }) {
   await showDbops('partition detach --due', { env });
   await showDbops('partition list --detached', { env });
 
-  heading('7. What was done, by which run');
+  const missing = missingPrograms();
+  if (missing.length === 0) await coldAndBack(url, env);
+  else say(`\nThe cold archive needs ${missing.join(' and ')} on this host and is left out.`);
+
+  heading('10. What was done, by which run');
   await showDbops('history', { env });
 
   heading('What changed');
@@ -55,6 +66,74 @@ export async function tour({ url, version }) {
   say(`created         ${after.partitions - before.partitions + after.detached}`);
   say(`detached        ${after.detached}, in quarantine: "dbops partition attach" brings them back`);
   say(`first inserts   would have failed after ${before.until}; now after ${after.until}`);
+}
+
+const COLD = 'public.raw_mes_production';
+
+/**
+ * An old month leaves the database, is queried where it lies, comes back, and is equal.
+ * @param {string} url
+ * @param {Record<string, string>} env
+ */
+async function coldAndBack(url, env) {
+  heading('7. An old month goes cold: copied to the store, read back, proven, and only then detached');
+  await showDbops(`archive run ${COLD} --max 1`, { env });
+  const { archives } = await readJson(`archive list ${COLD} --json`, env);
+  const [{ id, partition: leaf }] = archives;
+  const partition = `${leaf.schema}.${leaf.name}`;
+  await showDbops(`archive verify ${id}`, { env });
+
+  heading('8. It is queried where it lies, by its bounds');
+  const month = partition.slice(-7).replace('y', '').replace('m', '-');
+  await showDbops(
+    `archive query "select line_code, count(*) as events, sum(quantity_bad) as bad from ${COLD} where event_time < '${month}-16' group by line_code order by bad desc limit 5"`,
+    { env },
+  );
+
+  heading('9. It comes back, and is equal');
+  await showDbops(`archive restore ${id} --into cold.again --verify digest --yes`, { env });
+  const client = new pg.Client({ connectionString: url, application_name: 'compare' });
+  await client.connect();
+  try {
+    const digest = async (/** @type {string} */ table) => {
+      const { rows } = await client.query(
+        `select count(*)::int as rows, md5(string_agg(t::text, e'\\n' order by t::text)) as md5 from ${table} as t`,
+      );
+      return rows[0];
+    };
+    const [before, after] = [await digest(partition), await digest('cold.again')];
+    if (before.md5 !== after.md5) throw new Error(`${partition} and its restored copy differ`);
+    say(
+      paint(
+        'green',
+        `${partition} and cold.again have the same ${after.rows} rows: ${after.md5}, by PostgreSQL itself.`,
+      ),
+    );
+  } finally {
+    await client.end();
+  }
+}
+
+/**
+ * The example's configuration with a store in a directory.
+ * @param {string} dir
+ */
+function configWithStore(dir) {
+  const store = path.join(dir, 'store');
+  const work = path.join(dir, 'work');
+  for (const folder of [store, work]) fs.mkdirSync(folder, { recursive: true });
+  const file = path.join(dir, 'dbops.yaml');
+  fs.writeFileSync(
+    file,
+    `stores:\n  local: { url: "file://${store}" }\narchive: { workDirectory: "${work}" }\n\n${fs.readFileSync(exampleConfig, 'utf8')}`,
+  );
+  return file;
+}
+
+/** What archives need on this host. */
+function missingPrograms() {
+  const hasZstd = spawnSync('zstd', ['--version'], { stdio: 'ignore' }).status === 0;
+  return [...(findSystemBinaries()?.clients ? [] : ['psql']), ...(hasZstd ? [] : ['zstd'])];
 }
 
 /**

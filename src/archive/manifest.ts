@@ -30,7 +30,12 @@ const columnSummary = z.object({
   nulls: count,
 });
 
-const parquetFile = z.object({ name: text, rows: count, sizeBytes: count, sha256 });
+const parquetFile = z.object({
+  name: text.check(z.describe('The object below the archive, e.g. parquet/part-00000.parquet')),
+  rows: count,
+  sizeBytes: count,
+  sha256,
+});
 const parquetColumn = z.object({
   name: text,
   parquetName: text.check(z.describe('Another one where two names differ in case only')),

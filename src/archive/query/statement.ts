@@ -77,7 +77,11 @@ async function syntaxTree(engine: Engine, typed: string): Promise<SyntaxTree> {
 function unfit(tree: SyntaxTree): DbopsError {
   const words = tree.error_message ?? '';
   const isChange = tree.error_type === 'not implemented' || words.includes('CTE needs a SELECT');
-  if (!isChange) return new DbopsError('usage', `the query cannot be parsed: ${oneLine(words)}`);
+  if (!isChange) {
+    return new DbopsError('usage', `the query cannot be parsed: ${oneLine(words)}`, {
+      hint: 'It is SQL of DuckDB, which reserves a few more words than PostgreSQL: put names such as "at" in double quotes.',
+    });
+  }
   return new DbopsError('refused', 'only a query can be run on archives', {
     hint: 'Write SELECT, WITH or VALUES: archives are read and never changed, and no other file is.',
   });

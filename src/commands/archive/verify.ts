@@ -96,7 +96,8 @@ async function render(results: VerifiedArchive[]): Promise<string> {
   const findings = results.flatMap((item) => item.findings);
   const bytes = results.reduce((sum, item) => sum + item.bytesRead, 0);
   const rows = results.reduce((sum, item) => sum + (item.rows ?? 0), 0);
-  const sum = `${String(results.length)} archives with ${humanCount(rows)} rows looked at, ${humanBytes(bytes)} read`;
+  const count = results.length;
+  const sum = `${String(count)} ${count === 1 ? 'archive' : 'archives'} with ${humanCount(rows)} rows looked at, ${humanBytes(bytes)} read`;
   if (findings.length === 0) return `${sum}: all is as it was written`;
   const table = await renderTable(findings, [
     { title: 'archive', value: (row) => visible(row.archive) },
