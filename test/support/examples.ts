@@ -56,6 +56,17 @@ function finish(command: ShownCommand): ShownCommand {
   return { ...command, line, exits };
 }
 
+/** Stands for the id of an archive in texts: that of a test is another each time. */
+const shownArchive = /\b20260605T031500Z-1a2b3c4d\b/g;
+
+/** The same line with the id of the oldest archive that the shell's database knows. */
+export async function withArchiveId(shell: ExampleShell, line: string): Promise<string> {
+  if (!line.match(shownArchive)) return line;
+  const { stdout } = await shell.run('dbops archive list --json');
+  const { data } = JSON.parse(stdout) as { data: { archives: { id: string }[] } };
+  return line.replaceAll(shownArchive, data.archives[0]?.id ?? 'no archive');
+}
+
 /** A bash, which the completions of one need, on the AI Factory example, with its configuration in the working directory. */
 export interface ExampleShell {
   database: TestDatabase;
@@ -77,7 +88,9 @@ export async function openExampleShell(): Promise<ExampleShell> {
   const bin = path.join(dir, 'bin');
   fs.mkdirSync(work);
   fs.mkdirSync(bin);
-  fs.copyFileSync(exampleConfig, path.join(work, 'dbops.yaml'));
+  // The example leaves the place of the store to its readers.
+  const store = `stores:\n  near: { url: "file://${path.join(dir, 'store')}" }\narchive: { workDirectory: "${dir}" }\n\n`;
+  fs.writeFileSync(path.join(work, 'dbops.yaml'), store + fs.readFileSync(exampleConfig, 'utf8'));
   fs.symlinkSync(path.join(projectRoot, 'bin', 'dbops.js'), path.join(bin, 'dbops'));
   const env = {
     DATABASE_URL: database.url,
