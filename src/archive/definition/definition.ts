@@ -137,7 +137,6 @@ export type TableDefinition = z.infer<typeof tableDefinition>;
 export type ColumnDefinition = z.infer<typeof column>;
 export type ConstraintDefinition = z.infer<typeof constraint>;
 export type IndexDefinition = z.infer<typeof index>;
-export type StatisticsDefinition = z.infer<typeof statistics>;
 export type Requirement = z.infer<typeof requirement>;
 
 /** Columns that COPY writes, in their order: generated ones are computed again. */
