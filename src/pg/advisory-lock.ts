@@ -64,13 +64,22 @@ async function tryLock(db: Db, key: number): Promise<boolean> {
 }
 
 /**
- * Takes a table's lock for the transaction that is open, once, and says whether it was free. A session that holds the
- * lock gets it again; one that has lost it (its pooler gave it another backend) does not, when another run has it.
+ * Takes a table's lock for the transaction that is open, once, sets what holds in it, and says whether the lock was free.
+ * A session that holds the lock gets it again; one that has lost it (its pooler gave it another backend) does not, when
+ * another run has it. One message for both: it is sent before each batch.
  */
-export async function tryTableLockInTransaction(db: Db, tableOid: number): Promise<boolean> {
+export async function tryTableLockInTransaction(
+  db: Db,
+  tableOid: number,
+  settings: Record<string, string>,
+): Promise<boolean> {
+  const set = Object.keys(settings).map(
+    (_, index) => `pg_catalog.set_config($${String(index * 2 + 3)}, $${String(index * 2 + 4)}, true)`,
+  );
   const [row] = await db.query<{ locked: boolean }>({
-    text: '/* dbops:locks.try-in-transaction */ select pg_catalog.pg_try_advisory_xact_lock($1, $2) as locked',
-    values: [lockClass, toInt4(tableOid)],
+    text: `/* dbops:locks.try-in-transaction */
+      select ${['pg_catalog.pg_try_advisory_xact_lock($1, $2) as locked', ...set].join(', ')}`,
+    values: [lockClass, toInt4(tableOid), ...Object.entries(settings).flat()],
   });
   return row?.locked === true;
 }

@@ -133,11 +133,12 @@ async function oneBatch(
         : 'plain';
   const lockTimeoutMs = mode === 'plain' ? settings.lockTimeoutMs : carefulLockTimeoutMs;
   return await db.transaction(async () => {
-    await db.execute(
-      `set local lock_timeout = '${String(lockTimeoutMs)}ms'; ` +
-        `set local statement_timeout = '${String(batchStatementTimeoutMs)}ms'; ${batchSettings}`,
-    );
-    if (!(await tryTableLockInTransaction(db, plan.table.oid))) throw lockLost(plan);
+    const isOurs = await tryTableLockInTransaction(db, plan.table.oid, {
+      lock_timeout: `${String(lockTimeoutMs)}ms`,
+      statement_timeout: `${String(batchStatementTimeoutMs)}ms`,
+      ...batchSettings,
+    });
+    if (!isOurs) throw lockLost(plan);
     const window = await windowOf(db, plan.shape.keys, leaf, stretch, gait.size);
     const batch = await runBatch(db, plan.shape, leaf, window, mode);
     const next = advance(cursor, stretch, window, batch);

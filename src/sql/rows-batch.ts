@@ -51,8 +51,7 @@ type Bind = (value: string, type: string) => string;
  * What the planner may use in a batch. Of a comparison of rows it knows the first column alone, and would read a whole
  * table for a window of a few rows; and compiling costs more than a batch.
  */
-export const batchSettings =
-  'set local enable_seqscan = off; set local enable_bitmapscan = off; set local jit = off';
+export const batchSettings = { enable_seqscan: 'off', enable_bitmapscan: 'off', jit: 'off' };
 
 /**
  * The rows of a window. The condition stands in a CASE, so that no index but that of the key fits: with the estimates of

@@ -80,6 +80,28 @@ describe('kill -9', () => {
   }
 });
 
+describe('SIGKILL of a mask', () => {
+  it('leaves no row masked twice, along a key of two columns of which one is text', async () => {
+    await db.query(
+      'create table people (tenant text, id int, visits int not null, primary key (tenant, id))',
+    );
+    await db.query(
+      "insert into people select 'T''-' || n % 5, n, 0 from generate_series(1, 20000) as n; analyze people",
+    );
+    const args = ['rows', 'mask', 'public.people', '--set', 'visits=visits + 1', '--where', 'id > 100'];
+    const more = ['--yes', '--name', 'people', '--batch-size', '300', '-v'];
+    for (let run = 1; run <= 3; run += 1) {
+      const running = workspace.spawn([...args, ...more]);
+      await running.waitFor(/(?:rows in \d+ ms[^]*?){5}/);
+      running.kill('SIGKILL');
+      await running.done;
+    }
+    const last = await workspace.run([...args, ...more, '--wait', '10s']);
+    expect(last.code, last.stderr).toBe(0);
+    expect(await count(db, 'public.people', 'visits <> case when id > 100 then 1 else 0 end')).toBe(0);
+  });
+});
+
 describe('rows that others have locked', () => {
   it('do not stall it, are told, and are gone over once more at the end', async () => {
     await outbox(db, 5000, 'locked');
@@ -180,6 +202,26 @@ describe('a job that has to stop', () => {
     expect((await rows(workspace, 'cancel', 'night', '--yes')).code).toBe(0);
     expect((await rows(workspace, 'resume', 'night', '--yes')).code).toBe(2);
     expect(await count(db, 'public.stopped')).toBe(5000);
+  });
+
+  it('at a time of day, in its zone', async () => {
+    await outbox(db, 3000, 'until');
+    const args = [
+      'rows',
+      'purge',
+      'public.until',
+      ...old,
+      '--yes',
+      '--timezone',
+      'Asia/Seoul',
+      '--until',
+      '05:00',
+    ];
+    const stopped = await workspace.run(args, { DBOPS_TEST_NOW: '2026-11-21T19:59:59.999Z' });
+    expect(stopped.code).toBe(5);
+    expect(stopped.stderr).toContain('stopped: it is 05:00 (--until)');
+    const whole = await workspace.run(args, { DBOPS_TEST_NOW: '2026-11-21T20:00:00Z' });
+    expect(whole.code, whole.stderr).toBe(0);
   });
 
   it('for a replication slot that holds WAL back, after a pause', async () => {
