@@ -88,7 +88,11 @@ describe('move', () => {
       `select reloptions as options, (select attcompression::text from pg_attribute where attrelid = c.oid and attname = 'body') as compression
          from pg_class as c where relname = E'Arc\\nhive'`,
     );
-    expect(table).toEqual({ options: ['fillfactor=100'], compression: 'l' });
+    // Not every build of the server has lz4.
+    const [lz4] = await db.query<{ has: boolean }>(
+      "select 'lz4' = any (enumvals) as has from pg_settings where name = 'default_toast_compression'",
+    );
+    expect(table).toEqual({ options: ['fillfactor=100'], compression: lz4!.has ? 'l' : '' });
     expect(await count(db, 'public."Aus""gang; --"')).toBe(3000 - Number(before!['n']));
   });
 
