@@ -91,7 +91,7 @@ export function damaged(store: Store, key: string, detail: string): DbopsError {
 export async function forward(
   source: Readable,
   target: Writable,
-  onBytes?: ((bytes: number) => void)  ,
+  onBytes?: (bytes: number) => void,
 ): Promise<Stored> {
   const hash = createHash('sha256');
   let sizeBytes = 0;

@@ -21,6 +21,7 @@ export function describePlan(plan: RunPlan, options: RunOptions): { data: unknow
         reuses: item.made?.id ?? null,
       })),
       proofs: plan.proofs.map((item) => ({ partition: displayName(item.ledger), archive: item.archive.id })),
+      copies: plan.copies.map((item) => ({ archive: item.archive.id, to: item.missing })),
       drops: plan.drops.map((item) => ({
         partition: displayName(item.ledger),
         archive: item.archive.id,
@@ -30,6 +31,10 @@ export function describePlan(plan: RunPlan, options: RunOptions): { data: unknow
     },
     text: [
       renderScript(plan.before, `archive run: ${summary(plan)}`).trimEnd(),
+      ...plan.copies.map(
+        (item) =>
+          `\n-- copy archive ${item.archive.id} from ${item.archive.stores.join(', ')} to ${item.missing.join(', ')}, read it back, write manifest.json last`,
+      ),
       ...plan.archives.flatMap((item) => archiveLines(item, options)),
       ...plan.proofs.map(
         (item) =>

@@ -23,6 +23,7 @@ import { listMembers } from '../../sql/detach.ts';
 import { listOpenLedger, type LedgerRow } from '../../sql/ledger.ts';
 import { displayName, relation } from '../../sql/quote.ts';
 import type { ArchiveTarget } from '../export/target.ts';
+import { planCopies, type PlannedCopies } from './copies.ts';
 import type { DropCandidate } from './retire.ts';
 
 export const goals = ['verified', 'detached', 'dropped'] as const;
@@ -58,6 +59,8 @@ export interface RunPlan {
   archives: PlannedArchive[];
   proofs: PlannedProof[];
   drops: DropCandidate[];
+  /** Archives that lack a copy in a configured store. */
+  copies: PlannedCopies[];
   /** Archives that a run was making when it was killed. */
   unfinished: ArchiveRow[];
   notes: string[];
@@ -77,6 +80,7 @@ export async function planRun(context: PlanContext, options: RunOptions): Promis
     archives: [],
     proofs: [],
     drops: [],
+    copies: options.partitions.length > 0 ? [] : planCopies(sets, rows),
     unfinished: rows.filter((row) => row.state === 'exporting'),
     notes: [],
     problems: problems.map((item) => ({ table: item.settings.table, error: item.error })),

@@ -10,6 +10,7 @@ import type { ArchiveContext } from '../context.ts';
 import { createArchive, removeRemains } from '../export/create.ts';
 import { dropScratch } from '../export/prove-by-restore.ts';
 import { whyKept } from '../hold.ts';
+import { completeCopies, type PlannedCopies } from './copies.ts';
 import { reportFailure } from './notify.ts';
 import { isOfBounds, planRun, type PlannedArchive, type RunOptions, type RunPlan } from './plan.ts';
 import { findChange, proofStep, type Proof } from './prove.ts';
@@ -23,7 +24,7 @@ export interface RunLine {
   rows: number;
   storedBytes: number;
   stores: string[];
-  reached: 'verified' | 'detached' | 'dropped' | 'attached again';
+  reached: 'verified' | 'copied' | 'detached' | 'dropped' | 'attached again';
 }
 
 /** A changed partition is archived anew at once; one that goes on changing waits for the next run. */
@@ -40,7 +41,8 @@ export async function runArchive(
   const { db, waitMs, signal, settings, log, history } = context;
   return await withAdvisoryLock(db, 'archive', { waitMs, signal }, async () => {
     const plan = await planRun(context, options);
-    const work = plan.archives.length + plan.proofs.length + plan.drops.length + plan.unfinished.length;
+    const { archives, proofs, drops, copies, unfinished } = plan;
+    const work = [archives, proofs, drops, copies, unfinished].reduce((sum, list) => sum + list.length, 0);
     const lines: RunLine[] = [];
     if (work > 0) {
       await applyChanges(db, plan.before, context.applied, {
@@ -53,6 +55,7 @@ export async function runArchive(
         plan.archives.map((item) => item.label),
       );
       for (const row of plan.unfinished) await giveUp(context, row);
+      for (const item of plan.copies) await copyMore(context, plan.problems, item, lines);
       for (const item of plan.archives) {
         await each(context, plan.problems, item.label, async () => {
           lines.push(await archiveOne(context, item, options));
@@ -70,6 +73,20 @@ export async function runArchive(
     }
     if (plan.problems.length > 0) throw combined(plan.problems);
     return { lines, plan };
+  });
+}
+
+/** Before anything is dropped: what is missing may be what is required. A partition that waits for it is told by its drop. */
+async function copyMore(
+  context: ArchiveContext,
+  problems: Problem[],
+  item: PlannedCopies,
+  lines: RunLine[],
+): Promise<void> {
+  await each(context, problems, `archive ${item.archive.id}`, async () => {
+    const made = await completeCopies(context, item);
+    item.archive.stores = [...item.archive.stores, ...made];
+    if (made.length > 0) lines.push(lineOf(item.archive, 'copied'));
   });
 }
 

@@ -141,7 +141,7 @@ async function verifyOne(
   };
 }
 
-/** Copies of one archive have one manifest, letter by letter. */
+/** Copies of one archive have one manifest. */
 function compareManifests(copies: Copy[]): Problem[] {
   const texts = copies.map((copy) => (copy.manifest === undefined ? '' : writeManifest(copy.manifest)));
   if (new Set(texts).size <= 1) return [];
