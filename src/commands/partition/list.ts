@@ -91,6 +91,7 @@ function renderDetached(rows: LedgerRow[]): Promise<string> {
     { title: 'bounds', value: (row) => visible(row.bounds) },
     { title: 'since', value: (row) => row.detachedAt?.toISOString() ?? 'interrupted' },
     { title: 'drop after', value: (row) => row.dropAfter?.toISOString() ?? 'only with --confirm' },
+    { title: 'archive', value: (row) => visible(row.archiveId ?? '-') },
     { title: 'size', value: (row) => unknown(row.sizeBytes, humanBytes), align: 'right' },
   ]);
 }

@@ -12,7 +12,9 @@ export const command = defineCommand({
     { command: 'dbops partition plan', about: 'what will happen tonight, all tables' },
     { command: 'dbops partition plan public.audit_logs --json', about: 'one table, for a program' },
   ],
-  notes: 'Reads only. "partition ensure --dry-run" and "partition detach --due --dry-run" print the SQL.',
+  notes:
+    'Reads only. With --dry-run, "partition ensure", "partition detach --due", "archive run" and "archive prune" print what\n' +
+    'they would do, as SQL.',
   declare(cmd) {
     addTables(cmd);
   },
@@ -41,7 +43,9 @@ function render(lines: OverviewLine[]): Promise<string> {
   const sometimes: Column<OverviewLine>[] = [
     { title: 'due', value: describeDue },
     { title: 'in quarantine', value: (line) => countOf(Array(line.inQuarantine).fill('')), align: 'right' },
+    { title: 'prove', value: (line) => countOf(line.prove), align: 'right' },
     { title: 'drop', value: (line) => countOf(line.drop), align: 'right' },
+    { title: 'expire', value: (line) => countOf(line.expire), align: 'right' },
     { title: 'problem', value: (line) => (line.problem === null ? '-' : visible(line.problem)) },
   ];
   const filled = sometimes.filter((column) => lines.some((line) => column.value(line) !== '-'));

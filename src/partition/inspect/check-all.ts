@@ -1,17 +1,20 @@
 import { durationMs } from '../../config/duration.ts';
 import { DbopsError } from '../../errors.ts';
+import { listArchiveRows } from '../../sql/archives.ts';
 import { listOpenLedger } from '../../sql/ledger.ts';
 import { listBrokenIndexes, listLeafDifferences } from '../../sql/partition-checks.ts';
 import { listPartitionedTables } from '../../sql/partitions.ts';
 import { displayName, relation, visible } from '../../sql/quote.ts';
 import { hasRows, listMarkedConstraints, listMarkedTables } from '../../sql/relations.ts';
 import { findLastSuccess, findStateVersion } from '../../sql/state.ts';
+import { checkArchives } from './check-archives.ts';
 import { checkBounds, checkDetached, checkPending, checkRunway, type Finding } from './check.ts';
 import { creatingMarker } from '../create/child.ts';
 import type { PlanContext } from '../context.ts';
 import { findBegunConverts } from '../convert/begun.ts';
 import { excludeMarker } from '../create/default-partition.ts';
 import { currentPoints, loadSets } from '../model/load-sets.ts';
+import type { Point } from '../model/key.ts';
 import type { PartitionSet } from '../model/set.ts';
 
 export interface CheckResult {
@@ -52,6 +55,7 @@ export async function checkPartitions(context: Context, everything: boolean): Pr
     if (!bounds.some((finding) => finding.check === 'bounds')) findings.push(...checkRunway(set, current));
     findings.push(...(await checkDefaults(context, set)));
   }
+  findings.push(...(await findArchiveProblems(context, sets, points)));
   const parents = sets.flatMap((set) => set.branches.map((branch) => branch.oid));
   findings.push(...(await checkLeaves(context, parents)), ...(await checkIndexes(context, parents)));
   if (everything) {
@@ -211,6 +215,24 @@ async function checkState(context: Context): Promise<Finding[]> {
         `GRANT USAGE ON SCHEMA and SELECT ON ALL TABLES IN SCHEMA "${schema}"`,
       ),
     ];
+  }
+}
+
+/** What the ledger tells of archives that are due, failed, not proven, or in too few stores. */
+async function findArchiveProblems(
+  { db, settings, now }: Context,
+  sets: PartitionSet[],
+  points: Map<number, Point | undefined>,
+): Promise<Finding[]> {
+  const schema = settings.stateSchema;
+  try {
+    const rows = await listArchiveRows(db, schema, ['verified', 'proven', 'failed']);
+    const ledger = rows.length === 0 ? [] : await listOpenLedger(db, schema);
+    return sets.flatMap((set) => checkArchives(set, points.get(set.rootOid), { rows, ledger, now }));
+  } catch (error) {
+    if (!(error instanceof DbopsError) || error.exitCode === 3) throw error;
+    const message = `the ledger of archives could not be read: ${error.message}`;
+    return [unknown('archive', schema, message, `GRANT SELECT ON ALL TABLES IN SCHEMA "${schema}"`)];
   }
 }
 

@@ -148,7 +148,7 @@ export function checkDetached(rows: LedgerRow[], now: Date): Finding[] {
           object,
           severity: 'warn',
           message: `it was to be dropped after ${row.dropAfter.toISOString()}`,
-          mend: 'dbops partition drop --due',
+          mend: row.policy === 'archive' ? 'dbops archive run' : 'dbops partition drop --due',
         },
       ];
     }
