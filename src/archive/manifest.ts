@@ -103,9 +103,9 @@ export type Manifest = z.infer<typeof manifest>;
 export type ManifestPart = z.infer<typeof part>;
 export type ColumnSummary = z.infer<typeof columnSummary>;
 
-/** The JSON Schema of manifest.json, draft 2020-12. */
+/** The JSON Schema of manifest.json, draft 2020-12. Fields that it does not name are allowed: later versions may add some. */
 export function manifestJsonSchema(): unknown {
-  return z.toJSONSchema(manifest);
+  return z.toJSONSchema(manifest, { io: 'input' });
 }
 
 /** Reads a manifest. Throws archive_damaged, or unsupported_version for one of a newer dbops. `place` is for the message. */
