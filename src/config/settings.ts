@@ -168,7 +168,7 @@ function archiveSettings(picker: Picker): ArchiveSettings {
     ]);
   return {
     jobs: pick('jobs', 2) as number,
-    compressionLevel: pick('compressionLevel', 3) as number,
+    compressionLevel: pick('compressionLevel', 2) as number,
     workDirectory: pick('workDirectory') as string | undefined,
     onFailure: pick('onFailure') as string | undefined,
   };

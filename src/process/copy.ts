@@ -141,14 +141,15 @@ export function copyIn(table: string, options: CopyOptions & { before: string[] 
   };
 }
 
-/** Starts `zstd -dc`: compressed bytes go into `stored`, plain ones come out of `plain`. */
+/** Starts `zstd -dc`: compressed bytes go into `stored`, or are read from `file`; plain ones come out of `plain`. */
 export function decompress(
   zstd: string,
-  options: { signal?: AbortSignal | undefined; isGentle?: boolean } = {},
+  options: { signal?: AbortSignal | undefined; isGentle?: boolean; file?: string | undefined } = {},
 ): { stored: Writable; plain: Readable; finished: Promise<void>; stop: () => void } {
-  const child = startChild(zstd, ['-q', '-dc'], {
-    signal: options.signal,
-    isNice: options.isGentle === true,
+  const { signal, isGentle, file } = options;
+  const child = startChild(zstd, ['-q', '-dc', ...(file === undefined ? [] : ['--', file])], {
+    signal,
+    isNice: isGentle === true,
   });
   return {
     stored: child.process.stdin as Writable,

@@ -98,6 +98,11 @@ export class FileStore implements Store {
     });
   }
 
+  localPath(key: string): string {
+    checkKey(key);
+    return join(this.#root, key);
+  }
+
   async head(key: string): Promise<StoredObject | undefined> {
     checkKey(key);
     const path = join(this.#root, key);

@@ -51,6 +51,8 @@ export interface Store {
   put(key: string, body: AsyncIterable<Uint8Array> | Uint8Array, options?: PutOptions): Promise<Stored>;
   /** The bytes; store_missing when there is no such object. An error in the middle is emitted by the stream. */
   get(key: string, options?: GetOptions): Promise<Readable>;
+  /** Where an object lies as a file of this host, for programs that can read it by themselves; only where it does. */
+  localPath?(key: string): string;
   /** Undefined when there is no such object. */
   head(key: string, options?: { signal?: AbortSignal | undefined }): Promise<StoredObject | undefined>;
   /** Every object whose key begins with `prefix`, in order of the keys; temporary files and unfinished uploads are not among them. */

@@ -50,7 +50,7 @@ archive:
   settle: 1 day                    # how long after its upper bound a partition may still be written to
   verify: bytes                    # bytes, digest or restore: how much is compared before the source may go
   jobs: 2                          # parallel copies
-  compressionLevel: 3              # of zstd
+  compressionLevel: 2              # of zstd
   parquet: false                   # true: Parquet beside the parts, for queries
   workDirectory: /var/tmp/dbops    # for Parquet and queries
   onFailure: mail -s "archive failed" ops@example.net   # a shell command; gets JSON on its standard input
