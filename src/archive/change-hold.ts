@@ -4,7 +4,7 @@ import type { Db } from '../pg/connection.ts';
 import { applyChanges, type Applied } from '../plan/apply.ts';
 import { quietStep, transactionChange, type Change } from '../plan/step.ts';
 import { archiveHoldSql } from '../sql/archive-catalogue.ts';
-import { displayName } from '../sql/quote.ts';
+import { displayName, visible } from '../sql/quote.ts';
 import type { Store } from '../storage/store.ts';
 import type { FoundArchive } from './catalogue.ts';
 import { findHold, putHold, removeHold, type HoldEntry } from './hold.ts';
@@ -20,7 +20,7 @@ export interface HoldPlan {
   changes: Change[];
 }
 
-/** What becomes of the hold in each store of an archive. Throws refused where nothing is to be done. */
+/** What becomes of the hold in each store of an archive. Throws refused for one that is held already, for its own reason. */
 export async function planHold(
   found: FoundArchive,
   entry: HoldEntry,
@@ -34,17 +34,11 @@ export async function planHold(
     current ??= hold;
     if ((hold === undefined) === wantsHold) stores.push(store);
   }
-  if (stores.length === 0) {
+  if (stores.length === 0 && current !== undefined) {
     throw new DbopsError(
       'refused',
-      current === undefined
-        ? `archive ${found.id} is not held`
-        : `archive ${found.id} is held already, since ${current.at} by ${current.osUser}@${current.host}: ${current.reason}`,
-      {
-        hint: wantsHold
-          ? 'To hold it for another reason, release it first: dbops archive release.'
-          : '"dbops archive list" shows which archives are held.',
-      },
+      `archive ${found.id} is held already, since ${current.at} by ${visible(current.osUser)}: ${visible(current.reason)}`,
+      { hint: 'To hold it for another reason, release it first: dbops archive release.' },
     );
   }
   // A store that was away during the first hold gets that one, not another.

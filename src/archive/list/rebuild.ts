@@ -122,14 +122,17 @@ function compare(facts: Facts, archive: Surveyed, row: ArchiveRow, plan: LedgerP
     );
   }
   if (row.state === 'exporting' || archive.manifest === undefined) return;
-  if (row.state === 'expired') {
+  if (row.state === 'expired' && row.stores.length > 0) {
     plan.differences.push(
-      `archive ${row.id} was removed, and ${good.join(', ')} still has it; "dbops archive prune --archive ${row.id}" removes it again`,
+      `the removal of archive ${row.id} was begun; the next "dbops archive prune" finishes it`,
     );
     return;
   }
-  if (row.state === 'failed') {
-    plan.differences.push(`archive ${row.id} is in ${good.join(', ')}, and the ledger had given it up`);
+  // Somebody brought it back, or could not be told that it was made. Past its age, it goes again.
+  if (row.state === 'failed' || row.state === 'expired') {
+    plan.differences.push(
+      `archive ${row.id} is in ${good.join(', ')}, and the ledger had it as ${row.state}`,
+    );
     plan.changes.push(
       change(
         at,

@@ -9,7 +9,7 @@ import { stateChanges } from '../../partition/retire/state-changes.ts';
 import { listArchiveSources, type ArchiveSourceRow } from '../../sql/archive-catalogue.ts';
 import { archiveStateSql, listArchiveRows, type ArchiveRow } from '../../sql/archives.ts';
 import { displayName, relation, visible, type RelationName } from '../../sql/quote.ts';
-import { isChosen, partitionOf, tableOf } from '../list/lines.ts';
+import { archiveStates, isChosen, partitionOf, tableOf } from '../list/lines.ts';
 import { planSweep, type SweepPlan } from './sweep.ts';
 import type { Store } from '../../storage/store.ts';
 
@@ -46,20 +46,13 @@ const clockToleranceMs = 5 * 60_000;
 
 /**
  * Plans the removal of archives that are past their total age, by the upper bound of their partition, and whose source is
- * gone; and of what killed runs left in the stores. Changes nothing. Throws refused when the clock is behind what was
- * archived, confirmation_required for a named archive that no policy makes due.
+ * gone; and of what killed runs left in the stores. Changes nothing. Throws refused when something would be removed by a
+ * clock that is behind what was archived, confirmation_required for a named archive that no policy makes due.
  */
 export async function planPrune(context: PruneContext, options: PruneOptions): Promise<PrunePlan> {
   const { db, settings, now } = context;
   const schema = settings.stateSchema;
-  const rows = await listArchiveRows(db, schema, [
-    'exporting',
-    'verified',
-    'proven',
-    'superseded',
-    'failed',
-    'expired',
-  ]);
+  const rows = await listArchiveRows(db, schema, archiveStates);
   const sources = new Map((await listArchiveSources(db, schema)).map((row) => [row.id, row]));
   const { sets, problems } = await loadSets(db, settings.partitions);
   const notes = problems.map((item) => `${item.error.message}: nothing of it is pruned`);
@@ -67,7 +60,6 @@ export async function planPrune(context: PruneContext, options: PruneOptions): P
   const sweep: SweepPlan = isNamed
     ? { remains: [], uploads: [], ids: [], notes: [] }
     : await planSweep(context, rows);
-  refuseOldClock(now, rows, sweep.ids);
   const facts: Facts = { context, sets, sources, options, notes };
   const chosen = isNamed ? named(facts, rows) : due(facts, rows);
   const targets = chosen.map(({ row, reason }) => ({
@@ -75,6 +67,10 @@ export async function planPrune(context: PruneContext, options: PruneOptions): P
     reason,
     change: expireChange(schema, row, reason),
   }));
+  const isIdle = targets.length + sweep.remains.length + sweep.uploads.length === 0;
+  const behind = clockBehind(now, rows, sweep.ids);
+  if (behind !== undefined && !isIdle) throw behind;
+  if (behind !== undefined) notes.push(behind.message);
   const before = targets.length === 0 ? [] : await stateChanges(db, schema);
   return { before, targets, sweep, notes: [...notes, ...sweep.notes] };
 }
@@ -93,14 +89,14 @@ interface Chosen {
 }
 
 /** A clock that was set back makes nothing due that is not; one behind its own archives is not to be believed at all. */
-function refuseOldClock(now: Date, rows: ArchiveRow[], ids: string[]): void {
+function clockBehind(now: Date, rows: ArchiveRow[], ids: string[]): DbopsError | undefined {
   const times = [
     ...rows.flatMap((row) => [row.createdAt, row.verifiedAt ?? row.createdAt]),
     ...ids.flatMap(timeOfId),
   ];
   const newest = Math.max(...times.map((time) => time.getTime()), 0);
-  if (now.getTime() >= newest - clockToleranceMs) return;
-  throw new DbopsError(
+  if (now.getTime() >= newest - clockToleranceMs) return undefined;
+  return new DbopsError(
     'refused',
     `the clock says ${now.toISOString()}, and the newest archive was made at ${new Date(newest).toISOString()}`,
     { hint: 'Set the clock of the database server right: what is removed hangs on it.' },

@@ -61,6 +61,7 @@ async function run(action: HoldEntry['action'], context: CommandContext<Options>
     if (action === 'release' && problem !== undefined) throw problem;
     const reached = await jobIfReachable(context, found.id);
     const plan = await planHold(found, entryOf(action, reason, reached.job), signal);
+    if (plan.stores.length === 0) return { data: dataOf(plan), text: `archive ${found.id} is not held` };
     const warnings = await addLedger(plan, reached, settings.stateSchema);
     if (options.dryRun === true) return { data: dataOf(plan), text: textOf(plan), warnings };
     if (action === 'release')

@@ -28,7 +28,9 @@ beforeAll(async () => {
 afterAll(() => site.db.drop());
 
 const ledger = () =>
-  site.db.query('select id, state, stores, row_count::int, place, hold from dbops.archive order by id');
+  site.db.query(
+    'select id, state, stores, row_count::int, place, hold from dbops.archive order by partition_name',
+  );
 const list = (args: string[] = [], now?: string) =>
   site.json<Listed>(['archive', 'list', ...args], now).then((data) => data.archives);
 
@@ -102,7 +104,9 @@ describe('archive list --rebuild', () => {
     const texts = [damaged, newer].map((file) => fs.readFileSync(file, 'utf8'));
     fs.writeFileSync(damaged, texts[0]!.slice(0, 100));
     fs.writeFileSync(newer, texts[1]!.replace('"formatVersion": 1', '"formatVersion": 9'));
-    const { archives, differences } = await site.json<Listed>(['archive', 'list', '--rebuild']);
+    const { archives: found, differences } = await site.json<Listed>(['archive', 'list', '--rebuild']);
+    // Two ids of the same second come in any order.
+    const archives = found.sort((a, b) => a.partition.name.localeCompare(b.partition.name));
     expect(archives[0]!.copies[1]!.problem).toContain('is not a manifest that can be read');
     expect(archives[1]!.copies[1]!.problem).toContain('format version 9');
     expect(archives[0]!.state).toBe('one copy is damaged');
@@ -112,6 +116,26 @@ describe('archive list --rebuild', () => {
     fs.writeFileSync(newer, texts[1]!);
     await site.json(['archive', 'list', '--rebuild']);
     expect((await list())[0]!.copies.map((copy) => copy.store)).toEqual(['local', 'offsite']);
+  });
+
+  it('takes back what was given up and is there, and leaves a removal that was begun to prune', async () => {
+    const before = await ledger();
+    await site.db.query(
+      "update dbops.archive set state = 'failed', stores = '{}' where partition_name = 'events_5'",
+    );
+    await site.db.query("update dbops.archive set state = 'expired' where partition_name = 'events_6'");
+    const { differences, changes } = await site.json<Listed>(['archive', 'list', '--rebuild']);
+    expect(changes).toBe(1);
+    expect(differences.join('\n')).toContain('had it as failed');
+    expect(differences.join('\n')).toMatch(/the removal of archive .* was begun/);
+    const states = await site.db.query('select state from dbops.archive order by partition_name limit 2');
+    expect(states).toEqual([{ state: 'verified' }, { state: 'expired' }]);
+    await site.db.query(
+      `update dbops.archive set state = 'proven' where partition_name in ('events_5', 'events_6')`,
+    );
+    expect((await ledger()).map((row) => row['stores'] as string[])).toEqual(
+      before.map((row) => row['stores'] as string[]),
+    );
   });
 
   it('takes a store that shows nothing at all for one that is not mounted', async () => {

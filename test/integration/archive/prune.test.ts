@@ -23,9 +23,13 @@ beforeEach(async () => {
 afterEach(() => site.db.drop());
 
 const rows = () =>
-  site.db.query<{ state: string; stores: string[] }>('select state, stores from dbops.archive order by id');
+  site.db.query<{ state: string; stores: string[] }>(
+    'select state, stores from dbops.archive order by partition_name',
+  );
 const ids = async () =>
-  (await site.db.query<{ id: string }>('select id from dbops.archive order by id')).map((row) => row.id);
+  (await site.db.query<{ id: string }>('select id from dbops.archive order by partition_name')).map(
+    (row) => row.id,
+  );
 const manifests = () => [...site.files('local', 'manifest.json'), ...site.files('offsite', 'manifest.json')];
 const prune = (args: string[] = [], now = due) => site.json<Pruned>(['archive', 'prune', ...args], now);
 /** Detached, and dropped after the quarantine. */
@@ -106,8 +110,14 @@ describe('archive prune', () => {
   it('refuses a clock behind its archives, a name without its id once more, and what is attached', async () => {
     await drop();
     const [may = ''] = await ids();
-    const old = await site.run(['archive', 'prune'], '2020-01-01T00:00:00Z');
-    expect([old.code, old.stderr]).toEqual([4, expect.stringContaining('the clock says 2020-01-01')]);
+    const idle = await site.run(['archive', 'prune'], '2020-01-01T00:00:00Z');
+    expect([idle.code, idle.stderr]).toEqual([0, expect.stringContaining('the clock says 2020-01-01')]);
+    await site.db.query("update dbops.archive set verified_at = '2031-01-01' where id = $1", [
+      (await ids()).at(-1),
+    ]);
+    const old = await site.run(['archive', 'prune'], allDue);
+    expect([old.code, old.stderr]).toEqual([4, expect.stringContaining('the clock says 2029-01-01')]);
+    await site.db.query('update dbops.archive set verified_at = created_at');
     const unsure = await site.run(['archive', 'prune', '--archive', may, '--yes'], dropped);
     expect([unsure.code, unsure.stderr]).toEqual([4, expect.stringContaining(`--confirm ${may}`)]);
     const mute = await site.run(['archive', 'prune', '--archive', may, '--confirm', may], dropped);
