@@ -101,7 +101,6 @@ const manifest = z.object({
 /** What an archive is, beside its parts; written last. */
 export type Manifest = z.infer<typeof manifest>;
 export type ManifestPart = z.infer<typeof part>;
-export type ColumnSummary = z.infer<typeof columnSummary>;
 
 /** The JSON Schema of manifest.json, draft 2020-12. Fields that it does not name are allowed: later versions may add some. */
 export function manifestJsonSchema(): unknown {

@@ -1,6 +1,5 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import os from 'node:os';
-import { text } from 'node:stream/consumers';
 import type { Readable } from 'node:stream';
 import { DbopsError, interrupted } from '../errors.ts';
 
@@ -64,14 +63,6 @@ async function tail(stream: Readable): Promise<string> {
     stream.once('end', resolve);
   });
   return words.trim();
-}
-
-/** Runs a program to its end and returns what it wrote. */
-export async function outputOf(path: string, args: string[], options: ChildOptions = {}): Promise<string> {
-  const child = startChild(path, args, options);
-  child.process.stdin?.end();
-  const [output] = await Promise.all([text(child.process.stdout as Readable), child.finished]);
-  return output;
 }
 
 /** The name of a program without its folder. */

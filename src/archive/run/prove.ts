@@ -1,4 +1,3 @@
-import { text as readText } from 'node:stream/consumers';
 import { DbopsError } from '../../errors.ts';
 import { applyChanges } from '../../plan/apply.ts';
 import { quietStep, transactionChange, type Change, type Step } from '../../plan/step.ts';
@@ -19,8 +18,7 @@ import { loadDefinition } from '../definition/load.ts';
 import { addDigests } from '../digest.ts';
 import { readBack } from '../export/read-back.ts';
 import { digestOfTable } from '../export/table-digest.ts';
-import { parseManifest, type Manifest } from '../manifest.ts';
-import { manifestName } from '../place.ts';
+import type { Manifest } from '../manifest.ts';
 
 /** A detached partition and the archive that is to hold its rows. */
 export interface Proof {
@@ -33,15 +31,6 @@ export interface Proof {
   baselineXmin: string;
   /** Stores that have the archive. */
   stores: Store[];
-}
-
-/** Reads the manifest of an archive. Throws archive_damaged when it is gone, or is that of another. */
-export async function readManifest(store: Store, place: string, id: string): Promise<Manifest> {
-  const key = `${place}${manifestName}`;
-  const where = `${key} in store "${store.name}"`;
-  const manifest = parseManifest(await readText(await store.get(key)), where);
-  if (manifest.id === id) return manifest;
-  throw new DbopsError('archive_damaged', `${where} is that of archive ${manifest.id}, not of ${id}`);
 }
 
 /**

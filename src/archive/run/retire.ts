@@ -13,10 +13,11 @@ import type { LedgerRow } from '../../sql/ledger.ts';
 import { listForeignKeys } from '../../sql/parents.ts';
 import { displayName, type RelationName } from '../../sql/quote.ts';
 import type { Store } from '../../storage/store.ts';
+import { readManifest } from '../catalogue.ts';
 import type { ArchiveContext } from '../context.ts';
 import type { Manifest } from '../manifest.ts';
 import { manifestName } from '../place.ts';
-import { proofStep, findChange, readManifest, type Proof } from './prove.ts';
+import { proofStep, findChange, type Proof } from './prove.ts';
 
 /** Detaches an archived partition, as "partition detach" does, and says in its mark which archive holds it. */
 export async function detachArchived(
@@ -74,7 +75,7 @@ export async function goodStores(
   for (const name of row.stores) {
     try {
       const store = await context.openStore(name);
-      const found = await readManifest(store, row.place, row.id);
+      const found = await readManifest(store, row.place, context.signal);
       const lengths = new Map<string, number>();
       for await (const object of store.list(row.place)) lengths.set(object.key, object.sizeBytes);
       const missing = found.parts.filter(
