@@ -1,4 +1,5 @@
 import fs from 'node:fs';
+import { ListObjectsV2Command } from '@aws-sdk/client-s3';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { sampleOf } from '../../../src/archive/verify/targets.ts';
 import { createArchiveSite, type ArchiveSite } from '../../support/archive.ts';
@@ -144,4 +145,25 @@ describe('archive verify', () => {
     const result = await site.run(['archive', 'verify', ...args]);
     expect([result.code, result.stderr]).toEqual([code, expect.stringContaining(message)]);
   });
+});
+
+it('holds and prunes in a bucket as in a directory', async (context) => {
+  if (s3 === undefined) return context.skip(whyNoS3());
+  const { client, bucket } = s3;
+  const keys = async () => {
+    const { Contents = [] } = await client.send(new ListObjectsV2Command({ Bucket: bucket }));
+    return Contents.map((item) => item.Key ?? '');
+  };
+  await site.json(['archive', 'run'], '2026-12-05T12:00:00Z');
+  const may = (await keys()).find((key) => key.includes('/events_5/') && key.endsWith('manifest.json'))!;
+  const id = may.split('/').at(-2)!;
+  await site.json(['archive', 'hold', id, '--reason', 'case 4711']);
+  expect(await keys()).toContain(may.replace('manifest.json', 'hold.json'));
+  const first = await site.run(['archive', 'prune'], '2029-01-01T00:00:00Z');
+  expect(first.code, first.stderr).toBe(0);
+  expect((await keys()).filter((key) => /events_[67]/.test(key))).toEqual([]);
+  expect(await keys()).toContain(may);
+  await site.json(['archive', 'release', id, '--reason', 'closed', '--yes']);
+  await site.json(['archive', 'prune'], '2029-01-01T00:00:00Z');
+  expect((await keys()).filter((key) => key.includes('/events_5/'))).toEqual([]);
 });
