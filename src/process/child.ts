@@ -25,6 +25,15 @@ export interface Child {
 /** So much of what a program said on stderr is kept for the message. */
 const mostStderr = 4000;
 
+/** What went wrong with a program: a stream that breaks off says less than its exit code, or the interruption. */
+export async function reasonOf(error: unknown, finished: Promise<unknown>): Promise<unknown> {
+  if (error instanceof DbopsError) return error;
+  return await finished.then(
+    () => error,
+    (reason: unknown) => reason,
+  );
+}
+
 /** Starts a program with pipes for stdin, stdout and stderr. */
 export function startChild(path: string, args: string[], options: ChildOptions = {}): Child {
   const { signal } = options;

@@ -52,6 +52,8 @@ export function copyOut(
   const stored = held(written);
   const tags = text(child.process.stdout as Readable);
   const zstdStatus = text(status);
+  // Both end early when the programs are stopped, and nobody asks for them then.
+  for (const words of [tags, zstdStatus]) words.catch(() => undefined);
   // Rows that are only hashed here are not compressed for it.
   const program = options.compressionLevel === null ? 'cat' : '"$DBOPS_COMPRESS" -q "$DBOPS_LEVEL" -c';
   const script = [

@@ -22,7 +22,7 @@ export interface ArchiveRow {
   upperBound: string | null;
   /** The folder in each store, ending with /. */
   place: string;
-  /** Names of the stores in which it was proven. */
+  /** Names of the stores in which it was proven; while it is exported, of those that it goes to. */
   stores: string[];
   state: ArchiveState;
   rowCount: bigint | null;
@@ -66,6 +66,8 @@ export interface NewArchiveRow {
   bounds: string;
   upperBound: string | null;
   place: string;
+  /** Where parts are about to be written. */
+  stores: string[];
 }
 
 /** Says before an export that it is about to happen, so that what a kill leaves in the store is known. Privilege: INSERT. */
@@ -75,7 +77,7 @@ export async function insertArchive(db: Db, schema: string, row: NewArchiveRow):
       insert into ${ident(schema)}.archive
              (id, table_schema, table_name, partition_schema, partition_name, partition_oid, bounds, upper_bound, place,
               stores, state)
-      values ($1, $2, $3, $4, $5, $6::int8::oid, $7, $8, $9, '{}', 'exporting')`,
+      values ($1, $2, $3, $4, $5, $6::int8::oid, $7, $8, $9, $10, 'exporting')`,
     values: [
       row.id,
       row.table.schema,
@@ -86,6 +88,7 @@ export async function insertArchive(db: Db, schema: string, row: NewArchiveRow):
       row.bounds,
       row.upperBound,
       row.place,
+      row.stores,
     ],
   });
 }
@@ -132,7 +135,10 @@ export function archiveStateSql(
   );
 }
 
-/** Rows changed since the export were compared and found equal: what changes from here on is what counts. Privilege: UPDATE. */
+/**
+ * From when on changes count: since the snapshot of an export that has just begun, or since rows changed after it were
+ * compared and found equal. Privilege: UPDATE.
+ */
 export async function recordBaseline(db: Db, schema: string, id: string, xmin: string): Promise<void> {
   await db.query({
     text: `/* dbops:archives.baseline */

@@ -26,6 +26,12 @@ export function pinStatements(): string[] {
   return Object.entries(pinnedSettings).map(([name, value]) => `set ${name} = ${literal(value)}`);
 }
 
+/**
+ * For the sessions that copy while another of ours holds the table: somebody who waits for ACCESS EXCLUSIVE waits for
+ * that one, and these would wait behind him. The server sees no deadlock in it, since ours waits for them outside it.
+ */
+export const copyLockTimeout = "set lock_timeout = '5s'";
+
 export interface ServerIdentity {
   systemIdentifier: string;
   encoding: string;
@@ -176,8 +182,9 @@ export const changedState = 'DBOPS';
 /**
  * A DO block that fails (SQLSTATE DBOPS) unless the table has exactly this many rows, none of them written since the
  * baseline, and the same definition. The raw xmin of a row is 32 bits, hence modulo 2^32; the baseline is the snapshot's
- * xmin, not its xmax, since a subtransaction of a transaction that was open at the export has a later id than xmin. The
- * caller holds SHARE or more, so that nobody writes meanwhile. Reads the whole table.
+ * xmin, not its xmax, since a subtransaction of a transaction that was open at the export has a later id than xmin. A
+ * baseline that is yet to come (ids were reset) says nothing, and every row is suspicious. The caller holds SHARE or more,
+ * so that nobody writes meanwhile. Reads the whole table.
  */
 export function proofSql(
   table: RelationName,
@@ -192,11 +199,14 @@ declare
   baseline constant int8 := ${BigInt(expected.baselineXmin).toString()};
   upcoming constant int8 := pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::text::int8;
 begin
+  if pg_catalog.to_regclass(${literal(relation(table)).trim()}) is distinct from ${String(oid)}::pg_catalog.oid then
+    raise exception 'its name is that of another table now' using errcode = '${changedState}';
+  end if;
   if ${signatureExpression(oid)} <> ${literal(expected.signature).trim()} then
     raise exception 'its definition was changed since it was archived' using errcode = '${changedState}';
   end if;
   select pg_catalog.count(*),
-         pg_catalog.count(*) filter (where upcoming - baseline >= ${modulus}
+         pg_catalog.count(*) filter (where upcoming < baseline or upcoming - baseline >= ${modulus}
            or (t.xmin::text::int8 - baseline % ${modulus} + ${modulus}) % ${modulus} < upcoming - baseline)
     into found, suspicious
     from only ${relation(table)} as t;

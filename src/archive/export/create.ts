@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { DbopsError } from '../../errors.ts';
 import { humanBytes, humanCount } from '../../output/human.ts';
 import { Progress } from '../../output/progress.ts';
-import { insertArchive, recordArchiveState, recordVerified } from '../../sql/archives.ts';
+import { insertArchive, recordArchiveState, recordBaseline, recordVerified } from '../../sql/archives.ts';
 import {
   beginSnapshot,
   getServerIdentity,
@@ -17,12 +17,13 @@ import type { ArchiveContext } from '../context.ts';
 import { loadDefinition } from '../definition/load.ts';
 import { renderSchemaSql } from '../definition/render-schema.ts';
 import { writeManifest, type Manifest } from '../manifest.ts';
+import { together } from '../together.ts';
 import { archivePrefix, manifestName, schemaName } from '../place.ts';
 import { copiedColumns, summaryColumns } from './columns.ts';
+import { putEverywhere, removeRemains, type Copies } from './objects.ts';
 import { addParquet } from './parquet.ts';
 import { exportParts, planParts, type Exported } from './parts.ts';
 import { proveByRestore } from './prove-by-restore.ts';
-import { hashOf } from './read-back.ts';
 import { digestOfTable } from './table-digest.ts';
 import { manifestOf, type ArchiveTarget, type Facts, type Place } from './target.ts';
 
@@ -52,6 +53,7 @@ export async function createArchive(context: ArchiveContext, target: ArchiveTarg
     partition,
     id,
   });
+  const stores = await Promise.all(set.settings.archive.copies.map(context.openStore));
   await insertArchive(db, settings.stateSchema, {
     id,
     table: parent,
@@ -60,16 +62,43 @@ export async function createArchive(context: ArchiveContext, target: ArchiveTarg
     bounds: partition.boundText,
     upperBound: set.codec.format(partition.range.to),
     place,
+    stores: set.settings.archive.copies,
   });
-  const stores = await Promise.all(set.settings.archive.copies.map(context.openStore));
+  const lost: Store[] = [];
+  const copies: Copies = {
+    stores,
+    required: set.settings.archive.required,
+    onLost: (store, error) => {
+      lost.push(store);
+      context.log.warn(
+        { event: 'archive_copy_failed', store: store.name, archive: id },
+        `no copy in store "${store.name}": ${error.message}`,
+      );
+    },
+  };
   try {
-    return await exportTo(context, target, { id, place, stores, identity });
+    const made = await exportTo(context, target, { id, place, copies, identity });
+    await clear(context, lost, place);
+    return made;
   } catch (error) {
-    await removeRemains(stores, place);
+    const left = await clear(context, [...copies.stores, ...lost], place);
     const message = error instanceof Error ? error.message : String(error);
-    await recordArchiveState(db, settings.stateSchema, id, 'failed', message).catch(() => undefined);
+    // What could not be removed is removed by the next run, as after a kill.
+    if (left.length === 0)
+      await recordArchiveState(db, settings.stateSchema, id, 'failed', message).catch(() => undefined);
     throw error;
   }
+}
+
+async function clear(context: ArchiveContext, stores: Store[], place: string): Promise<Store[]> {
+  const left = await removeRemains(stores, place);
+  for (const { name } of left) {
+    context.log.warn(
+      { event: 'archive_remains', store: name, place },
+      `store "${name}" may hold parts without a manifest in ${place}`,
+    );
+  }
+  return left;
 }
 
 async function exportTo(
@@ -78,19 +107,31 @@ async function exportTo(
   where: Place,
 ): Promise<CreatedArchive> {
   const started = performance.now();
-  const { log } = context;
+  const { db, settings, log } = context;
   const label = displayName(target.partition);
-  const session = await context.db.openAnother();
+  const session = await db.openAnother();
   const progress = new Progress(log, `archiving ${label}`, 'archive_progress');
   let facts: Facts;
   try {
     const snapshot = await beginSnapshot(session, target.partition, target.partition.oid);
+    // What comes after a kill believes a manifest only if the snapshot was this ledger's own.
+    await recordBaseline(db, settings.stateSchema, where.id, snapshot.xmin);
     const definition = await loadDefinition(session, target.partition.oid);
     const columns = copiedColumns(definition, target.set.settings.archive.mask, label);
-    const [exported, summary] = await Promise.all([
-      exportRows(context, target, where, { snapshot, columns, onBytes: (bytes) => progress.add(bytes) }),
-      getSummary(session, target.partition, summaryColumns(definition, columns, target.set.settings.key)),
-    ]);
+    const [exported, summary] = await together(
+      context.signal,
+      (signal) =>
+        exportRows({ ...context, signal }, target, where, {
+          snapshot,
+          columns,
+          onBytes: (bytes) => progress.add(bytes),
+        }),
+      async (signal) => {
+        signal.addEventListener('abort', () => void session.close(), { once: true });
+        const asked = summaryColumns(definition, columns, target.set.settings.key);
+        return await getSummary(session, target.partition, asked);
+      },
+    );
     if (exported.digest !== null) {
       const found = await digestOfTable(context, target.partition, columns, snapshot.id);
       if (found !== exported.digest) {
@@ -128,8 +169,7 @@ async function exportRows(
     snapshot: source.snapshot,
     ranges: planParts(source.snapshot.blocks, source.snapshot.sizeBytes, jobs),
     place: where.place,
-    stores: where.stores,
-    required: archive.required,
+    copies: where.copies,
     programs: await context.programs(),
     connection: context.connection,
     compressionLevel: context.settings.archive.compressionLevel,
@@ -138,11 +178,6 @@ async function exportRows(
     withDigest: archive.verify !== 'bytes',
     signal: context.signal,
     onBytes: source.onBytes,
-    onStoreLost: (store, error) =>
-      context.log.warn(
-        { event: 'archive_copy_failed', store: store.name, archive: where.id },
-        `no copy in store "${store.name}": ${error.message}`,
-      ),
   });
 }
 
@@ -155,8 +190,7 @@ async function finish(
   rows: number,
 ): Promise<CreatedArchive> {
   const { db, settings, log, signal } = context;
-  const { id, place } = where;
-  const stores = facts.exported.stores;
+  const { id, place, copies } = where;
   const schemaSql = Buffer.from(
     renderSchemaSql(facts.definition, {
       parent: target.parent,
@@ -165,14 +199,14 @@ async function finish(
       masked: Object.keys(target.set.settings.archive.mask),
     }),
   );
-  const stored = await putEverywhere(stores, `${place}${schemaName}`, schemaSql, signal);
+  const stored = await putEverywhere(copies, `${place}${schemaName}`, schemaSql, signal);
   const parts = {
     parts: facts.exported.parts,
     definition: facts.definition,
     copiedColumns: facts.columns.map((column) => column.name),
   };
   const parquet = target.set.settings.archive.parquet
-    ? await addParquet(context, { place, stores }, parts)
+    ? await addParquet(context, { place, copies }, parts)
     : null;
   const manifest = {
     ...manifestOf(context, target, where, facts, rows),
@@ -180,10 +214,11 @@ async function finish(
     schemaSql: { name: schemaName, ...stored },
     parquet,
   };
-  if (manifest.proof === 'restore') await proveByRestore(context, { id, place, manifest, stores });
-  await putEverywhere(stores, `${place}${manifestName}`, Buffer.from(writeManifest(manifest)), signal);
+  if (manifest.proof === 'restore')
+    await proveByRestore(context, { id, place, manifest, stores: copies.stores });
+  await putEverywhere(copies, `${place}${manifestName}`, Buffer.from(writeManifest(manifest)), signal);
   const storedBytes = manifest.parts.reduce((sum, part) => sum + part.sizeBytes, 0);
-  const names = stores.map((store) => store.name);
+  const names = copies.stores.map((store) => store.name);
   await recordVerified(db, settings.stateSchema, id, {
     stores: names,
     rows,
@@ -198,24 +233,6 @@ async function finish(
   return { id, place, manifest, stores: names };
 }
 
-/** Writes a small file to each store and reads it back. */
-async function putEverywhere(
-  stores: Store[],
-  key: string,
-  bytes: Buffer,
-  signal: AbortSignal,
-): Promise<{ sizeBytes: number; sha256: string }> {
-  let written = { sizeBytes: 0, sha256: '' };
-  for (const store of stores) {
-    written = await store.put(key, bytes, { signal, ifAbsent: true });
-    const found = await hashOf(store, key, signal);
-    if (found.sha256 !== written.sha256) {
-      throw new DbopsError('archive_damaged', `${key} in store "${store.name}" is not what was written`);
-    }
-  }
-  return written;
-}
-
 /**
  * 20261121T031500Z-0de3a9c0: the time to the second, then three digits of milliseconds and five of chance, hexadecimal. In
  * order of time, and never the same twice, whatever the clock does.
@@ -225,20 +242,4 @@ function newId(): string {
   const stamp = now.toISOString().replaceAll(/[-:]|\.\d+/g, '');
   const milliseconds = now.getMilliseconds().toString(16).padStart(3, '0');
   return `${stamp}-${milliseconds}${randomBytes(3).toString('hex').slice(1)}`;
-}
-
-/** Takes away what was written of an archive that does not exist. What cannot be removed is swept by a later run. */
-export async function removeRemains(stores: Store[], place: string): Promise<void> {
-  for (const store of stores) {
-    try {
-      for await (const upload of store.listUploads(place)) await store.abortUpload(upload);
-      const keys: string[] = [];
-      for await (const object of store.list(place)) keys.push(object.key);
-      if (keys.some((key) => key === `${place}${manifestName}`))
-        await store.delete(`${place}${manifestName}`);
-      for (const key of keys) await store.delete(key);
-    } catch {
-      // The store may be what failed.
-    }
-  }
 }

@@ -3,10 +3,10 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DbopsError } from '../../errors.ts';
-import type { Store } from '../../storage/store.ts';
 import type { ArchiveContext } from '../context.ts';
 import type { Manifest } from '../manifest.ts';
 import { makeParquet, type TextArchive } from '../parquet/make.ts';
+import { loseStore, type Copies } from './objects.ts';
 import { compareStored, hashOf } from './read-back.ts';
 
 /**
@@ -15,11 +15,12 @@ import { compareStored, hashOf } from './read-back.ts';
  */
 export async function addParquet(
   context: ArchiveContext,
-  where: { place: string; stores: Store[] },
+  where: { place: string; copies: Copies },
   archive: TextArchive,
 ): Promise<Manifest['parquet']> {
   const { settings, signal, log } = context;
-  const [first] = where.stores;
+  const { copies } = where;
+  const [first] = copies.stores;
   if (first === undefined) return null;
   const directory = await mkdtemp(join(settings.archive.workDirectory ?? tmpdir(), 'dbops-parquet-'));
   try {
@@ -33,10 +34,14 @@ export async function addParquet(
     });
     for (const file of made.files) {
       const key = `${where.place}${file.name}`;
-      for (const store of where.stores) {
-        const stored = await store.put(key, createReadStream(file.path), { signal, ifAbsent: true });
-        compareStored(store, key, stored, file);
-        compareStored(store, key, await hashOf(store, key, signal), file);
+      for (const store of [...copies.stores]) {
+        try {
+          const stored = await store.put(key, createReadStream(file.path), { signal, ifAbsent: true });
+          compareStored(store, key, stored, file);
+          compareStored(store, key, await hashOf(store, key, signal), file);
+        } catch (error) {
+          loseStore(copies, store, error);
+        }
       }
     }
     return {

@@ -1,12 +1,19 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { DbopsError } from '../../errors.ts';
+import { reasonOf } from '../../process/child.ts';
 import { copyOut, type CopyOut, type CopyPrograms } from '../../process/copy.ts';
-import { partQuery, pinStatements, type CopiedColumn, type SnapshotRow } from '../../sql/export.ts';
+import {
+  copyLockTimeout,
+  partQuery,
+  pinStatements,
+  type CopiedColumn,
+  type SnapshotRow,
+} from '../../sql/export.ts';
 import { literal, type RelationName } from '../../sql/quote.ts';
 import type { Store, Stored } from '../../storage/store.ts';
 import { addDigests } from '../digest.ts';
 import type { ManifestPart } from '../manifest.ts';
 import { partName } from '../place.ts';
+import { loseStore, removeRemains, type Copies } from './objects.ts';
 import { compareStored, damaged, hashOf, readBack, type ReadBack } from './read-back.ts';
 
 /** How much of a table goes into one part, in bytes of its heap and TOAST: small enough to be read by one query at a time. */
@@ -43,10 +50,8 @@ export interface ExportJob {
   ranges: BlockRange[];
   /** The folder in each store. */
   place: string;
-  /** The first is written to and read back; the others get a copy of what was read. */
-  stores: Store[];
-  /** In how many of them every part must be. */
-  required: number;
+  /** The first store is written to and read back; the others get a copy of what was read. */
+  copies: Copies;
   programs: CopyPrograms;
   connection: Record<string, string>;
   compressionLevel: number;
@@ -55,30 +60,40 @@ export interface ExportJob {
   withDigest: boolean;
   signal: AbortSignal;
   onBytes: (bytes: number) => void;
-  /** A store that failed and can be done without. */
-  onStoreLost: (store: Store, error: DbopsError) => void;
 }
 
 export interface Exported {
   parts: ManifestPart[];
-  /** Stores in which every part is proven. */
-  stores: Store[];
   digest: string | null;
 }
 
 /**
  * Copies a table in its snapshot to the stores, part by part, and reads each part back. A part that fails fails the
- * whole; what was written is left for the caller to remove. Locks: ACCESS SHARE, of each worker.
+ * whole; what was written is left for the caller to remove. Where the first store fails and the others are enough, they
+ * get everything anew. Locks: ACCESS SHARE, of each worker.
  */
 export async function exportParts(job: ExportJob): Promise<Exported> {
+  for (;;) {
+    const [first] = job.copies.stores;
+    if (first === undefined) throw new Error('no store to export to');
+    try {
+      return await exportOnce(job);
+    } catch (error) {
+      if (job.signal.aborted) throw error;
+      loseStore(job.copies, first, error);
+      await removeRemains(job.copies.stores, job.place);
+    }
+  }
+}
+
+async function exportOnce(job: ExportJob): Promise<Exported> {
   const results: { part: ManifestPart; digest: string | null }[] = [];
-  const stores = [...job.stores];
   const abort = new AbortController();
   const signal = AbortSignal.any([job.signal, abort.signal]);
   let next = 0;
   const worker = async () => {
     for (let index = next++; index < job.ranges.length; index = next++) {
-      results[index] = await exportPart(job, index, stores, signal);
+      results[index] = await exportPart(job, index, signal);
     }
   };
   const workers = Array.from({ length: Math.min(job.jobs, job.ranges.length) }, () =>
@@ -94,16 +109,15 @@ export async function exportParts(job: ExportJob): Promise<Exported> {
   const digest = job.withDigest
     ? results.reduce((sum, { digest: own }) => addDigests(sum, own ?? '0'), '0'.repeat(64))
     : null;
-  return { parts: results.map(({ part }) => part), stores, digest };
+  return { parts: results.map(({ part }) => part), digest };
 }
 
 async function exportPart(
   job: ExportJob,
   index: number,
-  stores: Store[],
   signal: AbortSignal,
 ): Promise<{ part: ManifestPart; digest: string | null }> {
-  const [first] = stores;
+  const [first] = job.copies.stores;
   const range = job.ranges[index];
   if (first === undefined || range === undefined) throw new Error('no store to export to');
   const name = partName(index);
@@ -118,6 +132,7 @@ async function exportPart(
       'begin isolation level repeatable read, read only',
       `set transaction snapshot ${literal(job.snapshot.id)}`,
       ...pinStatements(),
+      copyLockTimeout,
     ],
   });
   let stored: Stored;
@@ -135,7 +150,7 @@ async function exportPart(
     withDigest: job.withDigest,
   });
   refuseDifferentCount(first, key, rows, back);
-  await copyToOthers(job, key, stored, stores, signal);
+  await copyToOthers(job, key, stored, signal);
   return {
     part: {
       name,
@@ -158,13 +173,17 @@ async function exportPart(
 async function* bodyOf(copy: CopyOut, job: ExportJob): AsyncGenerator<Buffer> {
   const started = performance.now();
   let bytes = 0;
-  for await (const chunk of copy.stored as AsyncIterable<Buffer>) {
-    bytes += chunk.length;
-    job.onBytes(chunk.length);
-    yield chunk;
-    if (!job.isGentle) continue;
-    const aheadMs = (bytes / gentleBytesPerSecond) * 1000 - (performance.now() - started);
-    if (aheadMs > 5) await sleep(aheadMs, undefined, { signal: job.signal }).catch(() => undefined);
+  try {
+    for await (const chunk of copy.stored as AsyncIterable<Buffer>) {
+      bytes += chunk.length;
+      job.onBytes(chunk.length);
+      yield chunk;
+      if (!job.isGentle) continue;
+      const aheadMs = (bytes / gentleBytesPerSecond) * 1000 - (performance.now() - started);
+      if (aheadMs > 5) await sleep(aheadMs, undefined, { signal: job.signal }).catch(() => undefined);
+    }
+  } catch (error) {
+    throw await reasonOf(error, copy.finished);
   }
   await copy.finished;
 }
@@ -175,25 +194,15 @@ function refuseDifferentCount(store: Store, key: string, rows: number, back: Rea
 }
 
 /** Gives the other stores what the first one gave back, and reads theirs back as well. */
-async function copyToOthers(
-  job: ExportJob,
-  key: string,
-  stored: Stored,
-  stores: Store[],
-  signal: AbortSignal,
-): Promise<void> {
-  const [first, ...others] = stores;
+async function copyToOthers(job: ExportJob, key: string, stored: Stored, signal: AbortSignal): Promise<void> {
+  const [first, ...others] = job.copies.stores;
   if (first === undefined) return;
   for (const store of others) {
     try {
       await copyObject(first, store, key, stored, signal);
     } catch (error) {
-      const isOurs = error instanceof DbopsError && error.exitCode === 7 && !signal.aborted;
-      if (!isOurs || stores.length - 1 < job.required) throw error;
-      const at = stores.indexOf(store);
-      if (at === -1) continue;
-      stores.splice(at, 1);
-      job.onStoreLost(store, error);
+      if (signal.aborted) throw error;
+      loseStore(job.copies, store, error);
     }
   }
 }

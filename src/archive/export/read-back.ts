@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { Readable, Writable } from 'node:stream';
 import { DbopsError } from '../../errors.ts';
+import { reasonOf } from '../../process/child.ts';
 import { decompress } from '../../process/copy.ts';
 import type { Store, Stored } from '../../storage/store.ts';
 import { LineDigest } from '../digest.ts';
@@ -48,9 +49,10 @@ export async function readBack(
     ]);
     compareStored(store, key, stored, expected);
     await zstd.finished;
-    return plain;
-  } catch (error) {
+    return plain();
+  } catch (cause) {
     zstd.stop();
+    const error = await reasonOf(cause, zstd.finished);
     const isBroken = error instanceof DbopsError && error.code === 'tool_failed';
     throw isBroken ? damaged(store, key, `zstd cannot read it: ${error.detail ?? error.message}`) : error;
   }
@@ -120,7 +122,8 @@ async function drained(target: Writable): Promise<void> {
   });
 }
 
-async function count(plain: Readable, withDigest: boolean): Promise<ReadBack> {
+/** What came is asked for once the program has ended well: of a stream that was cut nothing can be said. */
+async function count(plain: Readable, withDigest: boolean): Promise<() => ReadBack> {
   const hash = createHash('sha256');
   const digest = withDigest ? new LineDigest() : undefined;
   let rows = 0;
@@ -131,10 +134,10 @@ async function count(plain: Readable, withDigest: boolean): Promise<ReadBack> {
     if (digest !== undefined) digest.update(chunk);
     else for (let at = chunk.indexOf(newline); at !== -1; at = chunk.indexOf(newline, at + 1)) rows += 1;
   }
-  return {
+  return () => ({
     rows: digest?.rows ?? rows,
     plainBytes,
     plainSha256: hash.digest('hex'),
     digest: digest?.value() ?? null,
-  };
+  });
 }

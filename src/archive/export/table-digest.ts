@@ -1,5 +1,6 @@
-import { copyOut, decompress } from '../../process/copy.ts';
-import { partQuery, pinStatements, type CopiedColumn } from '../../sql/export.ts';
+import { reasonOf } from '../../process/child.ts';
+import { copyOut } from '../../process/copy.ts';
+import { copyLockTimeout, partQuery, pinStatements, type CopiedColumn } from '../../sql/export.ts';
 import { literal, type RelationName } from '../../sql/quote.ts';
 import type { ArchiveContext } from '../context.ts';
 import { LineDigest } from '../digest.ts';
@@ -19,25 +20,22 @@ export async function digestOfTable(
     programs,
     connection: context.connection,
     signal: context.signal,
-    compressionLevel: 1,
+    compressionLevel: null,
     before: [
       'begin isolation level repeatable read, read only',
       `set transaction snapshot ${literal(snapshotId)}`,
       ...pinStatements(),
+      copyLockTimeout,
     ],
   });
-  const plain = decompress(programs.zstd, { signal: context.signal });
-  copy.stored.pipe(plain.stored);
+  const digest = new LineDigest();
   try {
-    const digest = new LineDigest();
-    for await (const chunk of plain.plain as AsyncIterable<Buffer>) digest.update(chunk);
-    await Promise.all([copy.finished, plain.finished]);
-    return digest.value();
-  } catch (error) {
-    copy.stop();
-    plain.stop();
-    // The program that failed first knows why; a line without an end is only its echo.
+    for await (const chunk of copy.stored as AsyncIterable<Buffer>) digest.update(chunk);
     await copy.finished;
-    throw error;
+  } catch (error) {
+    throw await reasonOf(error, copy.finished);
+  } finally {
+    copy.stop();
   }
+  return digest.value();
 }

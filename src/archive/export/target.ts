@@ -7,10 +7,10 @@ import {
   type SummaryRow,
 } from '../../sql/export.ts';
 import type { RelationName } from '../../sql/quote.ts';
-import type { Store } from '../../storage/store.ts';
 import type { ArchiveContext } from '../context.ts';
 import type { TableDefinition } from '../definition/definition.ts';
 import { manifestVersion, type Manifest } from '../manifest.ts';
+import type { Copies } from './objects.ts';
 import type { Exported } from './parts.ts';
 
 /** A partition that goes to the stores. */
@@ -25,7 +25,7 @@ export interface ArchiveTarget {
 export interface Place {
   id: string;
   place: string;
-  stores: Store[];
+  copies: Copies;
   identity: ServerIdentity;
 }
 

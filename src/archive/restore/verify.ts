@@ -1,5 +1,6 @@
 import type { Readable } from 'node:stream';
 import { DbopsError } from '../../errors.ts';
+import { reasonOf } from '../../process/child.ts';
 import { copyOut, decompress } from '../../process/copy.ts';
 import { countBlocks, countRows } from '../../sql/restore.ts';
 import { ident, relation } from '../../sql/quote.ts';
@@ -110,7 +111,7 @@ async function digestOfQuery(context: ArchiveContext, plan: LoadTarget, query: s
     return digest;
   } catch (error) {
     copy.stop();
-    throw error;
+    throw await reasonOf(error, copy.finished);
   }
 }
 

@@ -27,10 +27,10 @@ export function describePlan(plan: RunPlan, options: RunOptions): { data: unknow
         archive: item.archive.id,
         dropAfter: item.dropAfter,
       })),
-      changes: [...plan.before, ...changes],
+      changes: [...plan.before, ...plan.leftovers, ...changes],
     },
     text: [
-      renderScript(plan.before, `archive run: ${summary(plan)}`).trimEnd(),
+      renderScript([...plan.before, ...plan.leftovers], `archive run: ${summary(plan)}`).trimEnd(),
       ...plan.copies.map(
         (item) =>
           `\n-- copy archive ${item.archive.id} from ${item.archive.stores.join(', ')} to ${item.missing.join(', ')}, read it back, write manifest.json last`,

@@ -16,6 +16,7 @@ import {
 import { positionUnknown, type Problem } from '../../partition/problems.ts';
 import { planDetachOf } from '../../partition/retire/detach.ts';
 import { parseMark } from '../../partition/retire/marker.ts';
+import { finalizeChanges } from '../../partition/retire/pending.ts';
 import { reconcileChanges } from '../../partition/retire/reconcile.ts';
 import { stateChanges } from '../../partition/retire/state-changes.ts';
 import { listArchiveRows, type ArchiveRow } from '../../sql/archives.ts';
@@ -54,8 +55,10 @@ export interface PlannedProof {
 }
 
 export interface RunPlan {
-  /** State schema, and what earlier runs left undone. */
+  /** The state schema, where it is not there yet. */
   before: Change[];
+  /** Detaches that were interrupted, by a kill or somebody else's hand: finished and noted before anything else. */
+  leftovers: Change[];
   archives: PlannedArchive[];
   proofs: PlannedProof[];
   drops: DropCandidate[];
@@ -76,7 +79,11 @@ export async function planRun(context: PlanContext, options: RunOptions): Promis
   const ledger = await listOpenLedger(db, schema);
   const points = await currentPoints(db, sets, context.now);
   const plan: RunPlan = {
-    before: [...(await stateChanges(db, schema)), ...(await reconcileChanges(context, sets))],
+    before: await stateChanges(db, schema),
+    leftovers: [
+      ...sets.flatMap((set) => set.branches.flatMap(finalizeChanges)),
+      ...(await reconcileChanges(context, sets)),
+    ],
     archives: [],
     proofs: [],
     drops: [],
@@ -289,7 +296,7 @@ function planRetired(
     if (set === undefined) continue;
     const label = displayName(ledger);
     const mark = parseMark(ledger.comment);
-    if (archive === undefined || archive.state === 'exporting') {
+    if (archive?.partitionOid !== ledger.oid || archive.state === 'exporting') {
       plan.notes.push(`${label}: its archive ${ledger.archiveId ?? ''} is not in the ledger, so it is kept`);
       continue;
     }

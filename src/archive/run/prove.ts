@@ -19,6 +19,7 @@ import { addDigests } from '../digest.ts';
 import { readBack } from '../export/read-back.ts';
 import { digestOfTable } from '../export/table-digest.ts';
 import type { Manifest } from '../manifest.ts';
+import { together } from '../together.ts';
 
 /** A detached partition and the archive that is to hold its rows. */
 export interface Proof {
@@ -31,6 +32,8 @@ export interface Proof {
   baselineXmin: string;
   /** Stores that have the archive. */
   stores: Store[];
+  /** Of the definition that findChange() compared: one that is changed after it fails the proof. */
+  signature?: string;
 }
 
 /**
@@ -40,6 +43,7 @@ export interface Proof {
  */
 export async function findChange(context: ArchiveContext, proof: Proof): Promise<string | null> {
   const { db, settings, log, signal } = context;
+  proof.signature = await getSignature(db, proof.oid);
   const changed = differences(proof.manifest.definition, await loadDefinition(db, proof.oid));
   if (changed.length > 0) return changed.join('; ');
   const options = { log, signal, deadlineMs: settings.lockDeadlineMs };
@@ -93,7 +97,7 @@ async function proveChange(context: ArchiveContext, proof: Proof): Promise<Chang
 
 /** The proof as a step of a transaction that holds the table: it fails when a row is not the archived one. */
 export async function proofStep(context: ArchiveContext, proof: Proof): Promise<Step> {
-  const signature = await getSignature(context.db, proof.oid);
+  const signature = proof.signature ?? (await getSignature(context.db, proof.oid));
   return quietStep(
     proofSql(proof.table, proof.oid, {
       rows: proof.manifest.rows,
@@ -112,10 +116,12 @@ async function compare(context: ArchiveContext, proof: Proof): Promise<string | 
   const session = await context.db.openAnother();
   try {
     const snapshot = await beginComparison(session, proof.table);
-    const [found, archived] = await Promise.all([
-      digestOfTable(context, proof.table, columnsOf(proof.manifest), snapshot.id),
-      digestOfArchive(context, proof),
-    ]);
+    const columns = columnsOf(proof.manifest);
+    const [found, archived] = await together(
+      context.signal,
+      (signal) => digestOfTable({ ...context, signal }, proof.table, columns, snapshot.id),
+      (signal) => digestOfArchive({ ...context, signal }, proof),
+    );
     return found === archived ? snapshot.xmin : null;
   } finally {
     await session.close();

@@ -15,20 +15,25 @@ import { displayName, type RelationName } from '../../sql/quote.ts';
 import type { Store } from '../../storage/store.ts';
 import { readManifest } from '../catalogue.ts';
 import type { ArchiveContext } from '../context.ts';
+import { isStoreFailure } from '../export/objects.ts';
 import type { Manifest } from '../manifest.ts';
-import { manifestName } from '../place.ts';
 import { proofStep, findChange, type Proof } from './prove.ts';
 
 /** Detaches an archived partition, as "partition detach" does, and says in its mark which archive holds it. */
 export async function detachArchived(
   context: ArchiveContext,
-  target: { partition: RelationName; quarantine: Parameters<typeof durationMs>[0] },
+  target: { partition: RelationName & { oid: number }; quarantine: Parameters<typeof durationMs>[0] },
   archiveId: string,
 ): Promise<void> {
   const { db, settings, log, signal, waitMs, now } = context;
   const [member] = await listMembers(db, [target.partition]);
-  if (member === undefined) {
-    throw new DbopsError('object_changed', `table ${displayName(target.partition)} vanished`);
+  if (member?.oid !== target.partition.oid) {
+    const label = displayName(target.partition);
+    throw new DbopsError(
+      'object_changed',
+      member === undefined ? `table ${label} vanished` : `${label} is the name of another table now`,
+      { hint: `Archive ${archiveId} was made of the one before; run it again to archive what is there now.` },
+    );
   }
   const plan = await planDetachOf(context, member, {
     reason: `archived as ${archiveId}`,
@@ -46,7 +51,7 @@ export async function detachArchived(
 }
 
 /** An export took its time: a detach of somebody else in this very moment is waited for. */
-const retentionWaitMs = 60_000;
+export const retentionWaitMs = 60_000;
 
 /** Puts a changed partition back into its table: its rows are in queries again, and the next run archives them anew. */
 export async function attachAgain(
@@ -64,35 +69,44 @@ function quotedName(table: RelationName): string {
   return [table.schema, table.name].map((part) => `"${part.replaceAll('"', '""')}"`).join('.');
 }
 
-/** The stores of an archive that still have its manifest, with every part in its length. */
+/** What the stores of an archive hold of it. */
+export interface Found {
+  /** Those that have its manifest, and every object that the manifest names in its length. */
+  stores: Store[];
+  manifest: Manifest | undefined;
+  problems: string[];
+  /** A store could not be asked: what is not found may be there all the same. */
+  isUncertain: boolean;
+}
+
+/** Looks for an archive in its stores. */
 export async function goodStores(
   context: ArchiveContext,
   row: Pick<ArchiveRow, 'id' | 'place' | 'stores'>,
-): Promise<{ stores: Store[]; manifest: Manifest | undefined; problems: string[] }> {
-  const stores: Store[] = [];
-  const problems: string[] = [];
-  let manifest: Manifest | undefined;
+): Promise<Found> {
+  const found: Found = { stores: [], manifest: undefined, problems: [], isUncertain: false };
   for (const name of row.stores) {
     try {
       const store = await context.openStore(name);
-      const found = await readManifest(store, row.place, context.signal);
+      const manifest = await readManifest(store, row.place, context.signal);
       const lengths = new Map<string, number>();
       for await (const object of store.list(row.place)) lengths.set(object.key, object.sizeBytes);
-      const missing = found.parts.filter(
-        (part) => lengths.get(`${row.place}${part.name}`) !== part.sizeBytes,
+      const missing = [...manifest.parts, manifest.schemaSql].filter(
+        (object) => lengths.get(`${row.place}${object.name}`) !== object.sizeBytes,
       );
-      if (missing.length > 0 || !lengths.has(`${row.place}${manifestName}`)) {
-        problems.push(`store "${name}" lacks ${missing.map((part) => part.name).join(', ')}`);
+      if (missing.length > 0) {
+        found.problems.push(`store "${name}" lacks ${missing.map((object) => object.name).join(', ')}`);
         continue;
       }
-      manifest ??= found;
-      stores.push(store);
+      found.manifest ??= manifest;
+      found.stores.push(store);
     } catch (error) {
       if (!(error instanceof DbopsError)) throw error;
-      problems.push(`store "${name}": ${error.message}`);
+      found.isUncertain ||= isStoreFailure(error) && error.code !== 'store_missing';
+      found.problems.push(`store "${name}": ${error.message}`);
     }
   }
-  return { stores, manifest, problems };
+  return found;
 }
 
 /** What becomes of a detached partition that is not what was archived. */

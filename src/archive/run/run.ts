@@ -7,14 +7,15 @@ import { listArchiveRows, recordArchiveState, type ArchiveRow } from '../../sql/
 import { changedState } from '../../sql/export.ts';
 import { displayName, relation, visible } from '../../sql/quote.ts';
 import type { ArchiveContext } from '../context.ts';
-import { createArchive, removeRemains } from '../export/create.ts';
-import { dropScratch } from '../export/prove-by-restore.ts';
+import { createArchive } from '../export/create.ts';
+import { removeRemains } from '../export/objects.ts';
 import { whyKept } from '../hold.ts';
 import { completeCopies, type PlannedCopies } from './copies.ts';
 import { reportFailure } from './notify.ts';
 import { isOfBounds, planRun, type PlannedArchive, type RunOptions, type RunPlan } from './plan.ts';
 import { findChange, proofStep, type Proof } from './prove.ts';
 import { detachArchived, dropArchived, goodStores, startOver } from './retire.ts';
+import { finishDetaches, takeUp } from './take-up.ts';
 
 /** What became of one partition in a run. */
 export interface RunLine {
@@ -40,11 +41,9 @@ export async function runArchive(
 ): Promise<{ lines: RunLine[]; plan: RunPlan }> {
   const { db, waitMs, signal, settings, log, history } = context;
   return await withAdvisoryLock(db, 'archive', { waitMs, signal }, async () => {
-    const plan = await planRun(context, options);
-    const { archives, proofs, drops, copies, unfinished } = plan;
-    const work = [archives, proofs, drops, copies, unfinished].reduce((sum, list) => sum + list.length, 0);
+    let plan = await planRun(context, options);
     const lines: RunLine[] = [];
-    if (work > 0) {
+    if (hasWork(plan)) {
       await applyChanges(db, plan.before, context.applied, {
         log,
         signal,
@@ -54,17 +53,22 @@ export async function runArchive(
         db,
         plan.archives.map((item) => item.label),
       );
-      for (const row of plan.unfinished) await giveUp(context, row);
+      plan = await planAfterLeftovers(context, options, plan);
       for (const item of plan.copies) await copyMore(context, plan.problems, item, lines);
       for (const item of plan.archives) {
         await each(context, plan.problems, item.label, async () => {
           lines.push(await archiveOne(context, item, options));
         });
       }
+      const attached = new Set<number>();
       for (const item of plan.proofs) {
-        await each(context, plan.problems, displayName(item.ledger), () => proveLater(context, item, lines));
+        await each(context, plan.problems, displayName(item.ledger), async () => {
+          const line = await proveLater(context, item);
+          if (line.reached === 'attached again') attached.add(item.ledger.oid);
+          lines.push(line);
+        });
       }
-      for (const item of plan.drops) {
+      for (const item of plan.drops.filter(({ ledger }) => !attached.has(ledger.oid))) {
         await each(context, plan.problems, displayName(item.ledger), async () => {
           const reason = await dropArchived(context, item);
           lines.push(lineOf(item.archive, reason === null ? 'dropped' : 'attached again'));
@@ -88,6 +92,29 @@ async function copyMore(
     item.archive.stores = [...item.archive.stores, ...made];
     if (made.length > 0) lines.push(lineOf(item.archive, 'copied'));
   });
+}
+
+function hasWork(plan: RunPlan): boolean {
+  const { archives, proofs, drops, copies, unfinished, leftovers } = plan;
+  return [archives, proofs, drops, copies, unfinished, leftovers].some((list) => list.length > 0);
+}
+
+/** Finishes what earlier runs left, and plans with what there is then. What cannot be finished does not stop the rest. */
+async function planAfterLeftovers(
+  context: ArchiveContext,
+  options: RunOptions,
+  plan: RunPlan,
+): Promise<RunPlan> {
+  if (plan.leftovers.length === 0 && plan.unfinished.length === 0) return plan;
+  const problems: Problem[] = [];
+  if (plan.leftovers.length > 0) {
+    await each(context, problems, 'an interrupted detach', () => finishDetaches(context, options));
+  }
+  for (const row of plan.unfinished) {
+    await each(context, problems, `archive ${row.id}`, () => takeUp(context, row));
+  }
+  const again = await planRun(context, options);
+  return { ...again, problems: [...problems, ...again.problems] };
 }
 
 function combined(problems: Problem[]): DbopsError {
@@ -115,37 +142,17 @@ async function each(
   }
 }
 
-/** A run was killed while it made this archive: without a manifest it does not exist, and what there is of it goes. */
-async function giveUp(context: ArchiveContext, row: ArchiveRow): Promise<void> {
-  const { db, settings, log } = context;
-  const set = settings.partitions.find(
-    (item) => item.schema === row.tableSchema && item.name === row.tableName,
-  );
-  const names = set?.archive.copies ?? settings.stores.map((store) => store.name);
-  await removeRemains(await Promise.all(names.map(context.openStore)), row.place);
-  await dropScratch(db, settings.stateSchema, row.id);
-  await recordArchiveState(
-    db,
-    settings.stateSchema,
-    row.id,
-    'failed',
-    'the run that made it was interrupted',
-  );
-  log.info(
-    { event: 'archive_given_up', archive: row.id },
-    `removed what an interrupted run left of archive ${row.id}`,
-  );
-}
-
 async function archiveOne(
   context: ArchiveContext,
   item: PlannedArchive,
   options: RunOptions,
 ): Promise<RunLine> {
   const { settings } = item.set;
+  const own = new Set<string>();
   for (let attempt = 1; ; attempt += 1) {
-    const proof =
-      (attempt === 1 ? await madeBefore(context, item) : undefined) ?? (await madeNow(context, item));
+    const before = attempt === 1 ? await madeBefore(context, item) : undefined;
+    const proof = before ?? (await madeNow(context, item));
+    if (before === undefined) await removeOvertaken(context, item, own);
     const line: RunLine = {
       table: displayName(item.parent),
       partition: item.label,
@@ -164,6 +171,7 @@ async function archiveOne(
     const reason = await findChange(context, proof);
     if (reason === null) return { ...line, reached: 'detached' };
     await startOver(context, proof, relation(item.parent), reason);
+    if (before === undefined) own.add(proof.archiveId);
     if (attempt === mostAttempts) {
       throw new DbopsError(
         'object_changed',
@@ -179,7 +187,6 @@ async function archiveOne(
 
 async function madeNow(context: ArchiveContext, item: PlannedArchive): Promise<Proof> {
   const { id, manifest, stores, place } = await createArchive(context, item);
-  await removeSuperseded(context, item);
   return {
     table: item.partition,
     oid: item.partition.oid,
@@ -191,13 +198,25 @@ async function madeNow(context: ArchiveContext, item: PlannedArchive): Promise<P
   };
 }
 
-/** Copies that were overtaken by a proven one go, unless they are held: whoever has only the store must find one truth. */
-async function removeSuperseded(context: ArchiveContext, item: PlannedArchive): Promise<void> {
+/**
+ * A copy that this run made, and another has overtaken, goes, unless it is held: whoever has only the store must find one
+ * truth. Copies of earlier runs are kept: the ledger of a clone of this server has them too, and would take away what the
+ * original lives on.
+ */
+async function removeOvertaken(
+  context: ArchiveContext,
+  item: PlannedArchive,
+  own: Set<string>,
+): Promise<void> {
   const { db, settings, log } = context;
   for (const row of await listArchiveRows(db, settings.stateSchema, ['superseded'])) {
     if (row.partitionOid !== item.partition.oid || row.hold !== null) continue;
     const stores = await Promise.all(row.stores.map(context.openStore));
-    const kept = await whyKept(stores, row.place, context.signal);
+    const kept =
+      (await whyKept(stores, row.place, context.signal)) ??
+      (own.has(row.id)
+        ? undefined
+        : `an earlier run made it; "dbops archive prune ${row.id}" removes it, unless a clone of this server shares the store`);
     if (kept !== undefined) {
       log.warn(
         { event: 'archive_kept', archive: row.id },
@@ -205,7 +224,7 @@ async function removeSuperseded(context: ArchiveContext, item: PlannedArchive): 
       );
       continue;
     }
-    await removeRemains(stores, row.place);
+    if ((await removeRemains(stores, row.place)).length > 0) continue;
     await recordArchiveState(
       db,
       settings.stateSchema,
@@ -222,8 +241,14 @@ async function madeBefore(context: ArchiveContext, item: PlannedArchive): Promis
   const { db, settings } = context;
   const row = item.made;
   if (row === undefined) return undefined;
-  const { stores, manifest } = await goodStores(context, row);
+  const { stores, manifest, isUncertain, problems } = await goodStores(context, row);
   const isEnough = manifest !== undefined && stores.length >= item.set.settings.archive.required;
+  if (!isEnough && isUncertain) {
+    throw new DbopsError('store_failed', `archive ${row.id} of ${item.label} cannot be looked at`, {
+      detail: problems.join('\n'),
+      hint: 'It was read back by an earlier run and is not made anew while its store does not answer.',
+    });
+  }
   if (isEnough && isOfBounds(row, item)) {
     const proof: Proof = {
       table: item.partition,
@@ -257,11 +282,7 @@ async function looksUnchanged(context: ArchiveContext, proof: Proof): Promise<bo
   }
 }
 
-async function proveLater(
-  context: ArchiveContext,
-  item: RunPlan['proofs'][number],
-  lines: RunLine[],
-): Promise<void> {
+async function proveLater(context: ArchiveContext, item: RunPlan['proofs'][number]): Promise<RunLine> {
   const { ledger, archive } = item;
   const { stores, manifest, problems } = await goodStores(context, archive);
   if (manifest === undefined) {
@@ -281,7 +302,7 @@ async function proveLater(
   };
   const reason = await findChange(context, proof);
   if (reason !== null) await startOver(context, proof, ledger.parent, reason);
-  lines.push(lineOf(archive, reason === null ? 'detached' : 'attached again'));
+  return lineOf(archive, reason === null ? 'detached' : 'attached again');
 }
 
 function lineOf(archive: ArchiveRow, reached: RunLine['reached']): RunLine {
