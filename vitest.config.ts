@@ -9,6 +9,7 @@ export default defineConfig({
     projects: [
       { test: { name: 'unit', include: ['test/unit/**/*.test.ts'] } },
       { test: { name: 'integration', include: ['test/integration/**/*.test.ts'], ...server } },
+      { test: { name: 'faults', include: ['test/faults/**/*.test.ts'], ...server } },
       { test: { name: 'e2e', include: ['test/e2e/**/*.test.ts'], ...server } },
     ],
   },

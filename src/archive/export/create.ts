@@ -76,10 +76,9 @@ export async function createArchive(context: ArchiveContext, target: ArchiveTarg
       );
     },
   };
+  let made: CreatedArchive;
   try {
-    const made = await exportTo(context, target, { id, place, copies, identity });
-    await clear(context, lost, place);
-    return made;
+    made = await exportTo(context, target, { id, place, copies, identity });
   } catch (error) {
     const left = await clear(context, [...copies.stores, ...lost], place);
     const message = error instanceof Error ? error.message : String(error);
@@ -88,6 +87,30 @@ export async function createArchive(context: ArchiveContext, target: ArchiveTarg
       await recordArchiveState(db, settings.stateSchema, id, 'failed', message).catch(() => undefined);
     throw error;
   }
+  await clear(context, lost, place);
+  // From here on it exists: when the ledger cannot be told, the next run takes it as it is.
+  await recordMade(context, target, made);
+  return made;
+}
+
+async function recordMade(
+  context: ArchiveContext,
+  target: ArchiveTarget,
+  { id, manifest, stores }: CreatedArchive,
+): Promise<void> {
+  const { rows } = manifest;
+  const storedBytes = manifest.parts.reduce((sum, part) => sum + part.sizeBytes, 0);
+  await recordVerified(context.db, context.settings.stateSchema, id, {
+    stores,
+    rows,
+    storedBytes,
+    baselineXmin: manifest.snapshot.xmin,
+  });
+  context.applied.changes += 1;
+  context.log.info(
+    { event: 'archive_verified', archive: id, table: displayName(target.parent), rows, storedBytes },
+    `archived ${displayName(target.partition)} as ${id}: ${humanCount(rows)} rows, ${humanBytes(storedBytes)} in ${stores.join(', ')}, read back`,
+  );
 }
 
 async function clear(context: ArchiveContext, stores: Store[], place: string): Promise<Store[]> {
@@ -189,7 +212,7 @@ async function finish(
   facts: Facts,
   rows: number,
 ): Promise<CreatedArchive> {
-  const { db, settings, log, signal } = context;
+  const { signal } = context;
   const { id, place, copies } = where;
   const schemaSql = Buffer.from(
     renderSchemaSql(facts.definition, {
@@ -217,20 +240,7 @@ async function finish(
   if (manifest.proof === 'restore')
     await proveByRestore(context, { id, place, manifest, stores: copies.stores });
   await putEverywhere(copies, `${place}${manifestName}`, Buffer.from(writeManifest(manifest)), signal);
-  const storedBytes = manifest.parts.reduce((sum, part) => sum + part.sizeBytes, 0);
-  const names = copies.stores.map((store) => store.name);
-  await recordVerified(db, settings.stateSchema, id, {
-    stores: names,
-    rows,
-    storedBytes,
-    baselineXmin: facts.snapshot.xmin,
-  });
-  context.applied.changes += 1;
-  log.info(
-    { event: 'archive_verified', archive: id, table: displayName(target.parent), rows, storedBytes },
-    `archived ${displayName(target.partition)} as ${id}: ${humanCount(rows)} rows, ${humanBytes(storedBytes)} in ${names.join(', ')}, read back`,
-  );
-  return { id, place, manifest, stores: names };
+  return { id, place, manifest, stores: copies.stores.map((store) => store.name) };
 }
 
 /**
