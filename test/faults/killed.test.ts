@@ -145,8 +145,8 @@ describe('kill -9 of a program', () => {
     );
     rows = copyOf(db, 'events');
     for (const job of ['compress', 'decompress'] as const) {
-      // It takes some of its input, and is killed.
-      programs.replace(job, 'head -c 70000 > /dev/null; kill -9 $$\n');
+      // It gives some of its output, and is killed.
+      programs.replace(job, '"$real" "$@" | head -c 70000; kill -9 $$\n');
       const result = await setup.run(['archive', 'run'], { ...now, ...programs.env });
       programs.replace(job, '');
       expect(result.code, result.stderr).toBe(7);

@@ -233,7 +233,7 @@ export interface Programs {
   started: (job: Job) => Promise<number>;
   /** Those that have not ended. */
   alive: () => number[];
-  /** Makes it do something else instead: the lines of a shell script. */
+  /** Makes it do something else instead: the lines of a shell script, in which $real is the program. */
   replace: (job: Job, script: string) => void;
 }
 
@@ -247,12 +247,13 @@ export async function heldPrograms(dir: string): Promise<Programs> {
   const log = path.join(bin, 'started');
   fs.writeFileSync(log, '');
   const script = (program: string, job: string) => `#!/bin/sh
-case "$*" in *--version*) exec '${program}' "$@";; esac
+real='${program}'
+case "$*" in *--version*) exec "$real" "$@";; esac
 ${job}
 echo "$job $$" >> '${log}'
 while [ -e '${bin}/hold-'$job ]; do sleep 0.02 || exit 1; done
 if [ -e '${bin}/instead-'$job ]; then . '${bin}/instead-'$job; fi
-exec '${program}' "$@"
+exec "$real" "$@"
 `;
   const write = (name: string, text: string) => fs.writeFileSync(path.join(bin, name), text, { mode: 0o755 });
   write('psql', script(real.psql, 'job=psql'));
