@@ -3,6 +3,7 @@ import type { Log } from '../output/log.ts';
 import type { Db } from '../pg/connection.ts';
 import { applyChanges, type Applied } from '../plan/apply.ts';
 import { quietStep, transactionChange, type Change } from '../plan/step.ts';
+import { listArchiveRows } from '../sql/archives.ts';
 import { archiveHoldSql } from '../sql/archive-catalogue.ts';
 import { displayName, visible } from '../sql/quote.ts';
 import type { Store } from '../storage/store.ts';
@@ -72,6 +73,8 @@ export async function applyHold(
   plan: HoldPlan,
   context: {
     db: Db | undefined;
+    /** Of the ledger. */
+    schema: string;
     applied: Applied;
     log: Log;
     signal: AbortSignal;
@@ -100,6 +103,18 @@ export async function applyHold(
     }
   }
   const isSafe = entry.action === 'hold' || failure === undefined;
+  if (entry.action === 'hold' && context.db !== undefined) {
+    const expired = await listArchiveRows(context.db, context.schema, ['expired']);
+    if (expired.some((row) => row.id === found.id)) {
+      failure ??= new DbopsError(
+        'archive_damaged',
+        `archive ${found.id} is being removed, and cannot be held`,
+        {
+          hint: 'See what is left of it: dbops archive list --rebuild.',
+        },
+      );
+    }
+  }
   if (context.db !== undefined && isSafe) {
     const { log, signal, deadlineMs } = context;
     await applyChanges(context.db, plan.changes, context.applied, { log, signal, deadlineMs });

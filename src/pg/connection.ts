@@ -145,7 +145,10 @@ class Session implements Db {
                pg_catalog.set_config('lock_timeout', '${sessionLockTimeout}', false) as "h",
                pg_catalog.set_config('idle_in_transaction_session_timeout', '60s', false) as "f",
                pg_catalog.set_config('client_min_messages', 'warning', false) as "g",
-               pg_catalog.set_config('row_security', 'off', false) as "i"
+               pg_catalog.set_config('row_security', 'off', false) as "i",
+               pg_catalog.set_config('idle_session_timeout', '0', false) as "j",
+               case when pg_catalog.current_setting('transaction_timeout', true) is not null
+                    then pg_catalog.set_config('transaction_timeout', '0', false) end as "k"
           from before`,
     });
     if (row === undefined) throw new Error('the server answered the first statement with no row');

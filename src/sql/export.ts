@@ -18,12 +18,17 @@ export const pinnedSettings: Readonly<Record<string, string>> = {
   xmloption: 'content',
   statement_timeout: '0',
   idle_in_transaction_session_timeout: '0',
+  idle_session_timeout: '0',
   search_path: '',
 };
 
 /** `set` for each of them; the empty search_path is written as SET wants it. */
 export function pinStatements(): string[] {
-  return Object.entries(pinnedSettings).map(([name, value]) => `set ${name} = ${literal(value)}`);
+  return [
+    ...Object.entries(pinnedSettings).map(([name, value]) => `set ${name} = ${literal(value)}`),
+    // PostgreSQL 17 and later know it; a role's own value would end a long copy.
+    "select pg_catalog.set_config(s.name, '0', false) from pg_catalog.pg_settings as s where s.name = 'transaction_timeout'",
+  ];
 }
 
 /**

@@ -2,11 +2,11 @@ import { DbopsError } from '../../errors.ts';
 import { withAdvisoryLock } from '../../pg/advisory-lock.ts';
 import { applyChanges } from '../../plan/apply.ts';
 import { combineProblems, type Problem } from '../../partition/problems.ts';
-import { recordStores, type ArchiveRow } from '../../sql/archives.ts';
+import { recordArchiveState, recordStores, type ArchiveRow } from '../../sql/archives.ts';
 import { displayName, visible } from '../../sql/quote.ts';
 import type { Store } from '../../storage/store.ts';
 import { readManifest } from '../catalogue.ts';
-import { whyHeld } from '../hold.ts';
+import { whyHeld, whyKept } from '../hold.ts';
 import { partitionOf } from '../list/lines.ts';
 import { manifestName } from '../place.ts';
 import { ours } from '../survey.ts';
@@ -81,6 +81,12 @@ async function removeArchive(
     signal,
     deadlineMs: settings.lockDeadlineMs,
   });
+  // A hold that came meanwhile finds the ledger saying "expired" and fails, or is found here: never neither.
+  const late = await whyKept(stores, row.place, signal);
+  if (late !== undefined) {
+    await recordArchiveState(db, settings.stateSchema, row.id, row.state, row.message);
+    return visible(late);
+  }
   let left = row.stores;
   for (const store of stores) {
     try {

@@ -1,6 +1,6 @@
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { humanBytes } from '../../output/human.ts';
+import { humanBytes, humanCount } from '../../output/human.ts';
 import type { Log } from '../../output/log.ts';
 import { displayName } from '../../sql/quote.ts';
 import type { Store } from '../../storage/store.ts';
@@ -96,10 +96,22 @@ async function planQuery(context: QueryContext, planner: Engine, typed: string):
       const { current, superseded } = await settleCoverage(planner, archives);
       plan.views.push({ reference, archives: current });
       plan.superseded.push(...superseded.map((item) => item.archive));
+      for (const { archive, by } of superseded) warnOfLoss(context.log, archive, by, current);
     }
   }
   plan.needed = await asked(() => neededArchives(planner, plan.views, parsed.sql));
   return plan;
+}
+
+/** A newer archive of the same period with fewer rows did not take in what the older one holds: that must not be silent. */
+function warnOfLoss(log: Log, archive: StoredArchive, by: string, current: StoredArchive[]): void {
+  const newer = current.find((item) => item.manifest.id === by)?.manifest;
+  const { id, partition, rows } = archive.manifest;
+  if (newer === undefined || newer.rows >= rows) return;
+  log.warn(
+    { event: 'archive_left_out', archive: id, by },
+    `${displayName(partition)}: archive ${id} (${humanCount(rows)} rows) is left out, since ${by} (${humanCount(newer.rows)} rows) is newer and of the same period; where both hold rows of their own, restore both`,
+  );
 }
 
 /** From here on the engine reads the files of the views and nothing else, and no setting can be changed. */

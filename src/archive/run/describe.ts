@@ -21,6 +21,7 @@ export function describePlan(plan: RunPlan, options: RunOptions): { data: unknow
         reuses: item.made?.id ?? null,
       })),
       proofs: plan.proofs.map((item) => ({ partition: displayName(item.ledger), archive: item.archive.id })),
+      unfinished: plan.unfinished.map((row) => row.id),
       copies: plan.copies.map((item) => ({ archive: item.archive.id, to: item.missing })),
       drops: plan.drops.map((item) => ({
         partition: displayName(item.ledger),
@@ -31,6 +32,10 @@ export function describePlan(plan: RunPlan, options: RunOptions): { data: unknow
     },
     text: [
       renderScript([...plan.before, ...plan.leftovers], `archive run: ${summary(plan)}`).trimEnd(),
+      ...plan.unfinished.map(
+        (row) =>
+          `\n-- an earlier run was interrupted while it made archive ${row.id}: it is taken when its manifest is there, else what was written of it is removed`,
+      ),
       ...plan.copies.map(
         (item) =>
           `\n-- copy archive ${item.archive.id} from ${item.archive.stores.join(', ')} to ${item.missing.join(', ')}, read it back, write manifest.json last`,

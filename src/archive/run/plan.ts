@@ -305,6 +305,10 @@ function planRetired(
       plan.notes.push(`${label}: its mark was removed, so it is kept`);
       continue;
     }
+    if (mark.archive !== archive.id) {
+      plan.notes.push(`${label}: its mark names another archive than the ledger, so it is kept`);
+      continue;
+    }
     if (policyOf(set) !== 'archive') {
       plan.notes.push(`${label}: kept, since the configuration no longer archives its table`);
       continue;

@@ -2,7 +2,8 @@ import { durationMs } from '../../config/duration.ts';
 import { DbopsError } from '../../errors.ts';
 import { withAdvisoryLock } from '../../pg/advisory-lock.ts';
 import { sqlStateOf } from '../../pg/sqlstate.ts';
-import { applyChanges } from '../../plan/apply.ts';
+import { applyChanges, type ApplyOptions } from '../../plan/apply.ts';
+import { transactionChange } from '../../plan/step.ts';
 import { applyTarget, planDetachOf } from '../../partition/retire/detach.ts';
 import { applyAttach, planAttach } from '../../partition/retire/attach.ts';
 import { dropChange } from '../../partition/retire/drop.ts';
@@ -11,12 +12,14 @@ import { listMembers } from '../../sql/detach.ts';
 import { changedState } from '../../sql/export.ts';
 import type { LedgerRow } from '../../sql/ledger.ts';
 import { listForeignKeys } from '../../sql/parents.ts';
-import { displayName, type RelationName } from '../../sql/quote.ts';
+import { displayName, ident, relation, visible, type RelationName } from '../../sql/quote.ts';
 import type { Store } from '../../storage/store.ts';
 import { readManifest } from '../catalogue.ts';
 import type { ArchiveContext } from '../context.ts';
 import { isStoreFailure } from '../export/objects.ts';
+import { compareStored, hashOf } from '../export/read-back.ts';
 import type { Manifest } from '../manifest.ts';
+import { inParallel } from '../parallel.ts';
 import { proofStep, findChange, type Proof } from './prove.ts';
 
 /** Detaches an archived partition, as "partition detach" does, and says in its mark which archive holds it. */
@@ -82,13 +85,18 @@ export interface Found {
 /** Looks for an archive in its stores. */
 export async function goodStores(
   context: ArchiveContext,
-  row: Pick<ArchiveRow, 'id' | 'place' | 'stores'>,
+  row: Pick<ArchiveRow, 'id' | 'place' | 'stores' | 'rowCount' | 'storedBytes'>,
 ): Promise<Found> {
   const found: Found = { stores: [], manifest: undefined, problems: [], isUncertain: false };
   for (const name of row.stores) {
     try {
       const store = await context.openStore(name);
       const manifest = await readManifest(store, row.place, context.signal);
+      const other = differsFromLedger(row, manifest);
+      if (other !== undefined) {
+        found.problems.push(`store "${name}": ${other}`);
+        continue;
+      }
       const lengths = new Map<string, number>();
       for await (const object of store.list(row.place)) lengths.set(object.key, object.sizeBytes);
       const missing = [...manifest.parts, manifest.schemaSql].filter(
@@ -109,6 +117,42 @@ export async function goodStores(
   return found;
 }
 
+/** A manifest that was put in the place of the one that was written names other rows, or other parts. */
+function differsFromLedger(
+  row: Pick<ArchiveRow, 'rowCount' | 'storedBytes'>,
+  manifest: Manifest,
+): string | undefined {
+  const sum = (of: 'rows' | 'sizeBytes') => manifest.parts.reduce((total, part) => total + part[of], 0);
+  const rows = row.rowCount ?? BigInt(manifest.rows);
+  const bytes = row.storedBytes ?? BigInt(sum('sizeBytes'));
+  if (BigInt(manifest.rows) === rows && BigInt(sum('rows')) === rows && BigInt(sum('sizeBytes')) === bytes)
+    return undefined;
+  return `its manifest tells of ${String(sum('rows'))} rows in ${String(sum('sizeBytes'))} bytes, and the ledger of ${String(rows)} in ${String(bytes)}`;
+}
+
+/** The stores in which every object has the bytes that were written, as a last look before the rows themselves go. */
+async function proveStored(
+  context: ArchiveContext,
+  place: string,
+  found: Found,
+  manifest: Manifest,
+): Promise<Store[]> {
+  const proven: Store[] = [];
+  for (const store of found.stores) {
+    try {
+      await inParallel(context.jobs, [...manifest.parts, manifest.schemaSql], async (object) => {
+        const key = `${place}${object.name}`;
+        compareStored(store, key, await hashOf(store, key, context.signal), object);
+      });
+      proven.push(store);
+    } catch (error) {
+      if (!(error instanceof DbopsError) || context.signal.aborted) throw error;
+      found.problems.push(`store "${store.name}": ${error.message}`);
+    }
+  }
+  return proven;
+}
+
 /** What becomes of a detached partition that is not what was archived. */
 export async function startOver(
   context: ArchiveContext,
@@ -123,6 +167,38 @@ export async function startOver(
   );
   await attachAgain(context, proof.table, parent);
   await recordArchiveState(db, settings.stateSchema, proof.archiveId, 'superseded', reason);
+}
+
+/**
+ * Its foreign keys go first, each in a short transaction of its own: the drop would ask for a lock on the tables they point
+ * to after it has read the whole table, and read it again at each try. The manifest has them.
+ */
+async function dropForeignKeys(
+  context: ArchiveContext,
+  table: LedgerRow,
+  options: ApplyOptions,
+): Promise<void> {
+  const keys = await listForeignKeys(context.db, [table.oid]);
+  for (const key of keys.filter((item) => item.direction === 'outgoing')) {
+    const quoted = relation(table);
+    const other = relation({ schema: key.otherSchema, name: key.otherName });
+    const change = transactionChange({
+      summary: `drop foreign key ${visible(key.constraint)} of ${displayName(table)}, which is about to go`,
+      table: visible(table.parent),
+      lockTimeoutMs: context.settings.lockTimeoutMs,
+      event: 'foreign_key_dropped',
+      isIntermediate: true,
+      leavesNothing: true,
+      steps: [
+        {
+          sql: `alter table only ${quoted} drop constraint ${ident(key.constraint)}`,
+          locks: [quoted, other].map((name) => ({ table: name, mode: 'ACCESS EXCLUSIVE' as const })),
+          why: 'the drop then locks nothing but the table itself',
+        },
+      ],
+    });
+    await applyChanges(context.db, [change], context.applied, options);
+  }
 }
 
 /** A detached partition past its quarantine, with its proven archive. */
@@ -145,7 +221,9 @@ export async function dropArchived(
 ): Promise<string | null> {
   const { db, settings, log, signal } = context;
   const { ledger, archive } = candidate;
-  const { stores, manifest, problems } = await goodStores(context, archive);
+  const found = await goodStores(context, archive);
+  const { manifest, problems } = found;
+  const stores = manifest === undefined ? [] : await proveStored(context, archive.place, found, manifest);
   if (manifest === undefined || stores.length < candidate.required) {
     throw new DbopsError(
       'refused',
@@ -169,6 +247,7 @@ export async function dropArchived(
       await startOver(context, proof, ledger.parent, reason);
       return reason;
     }
+    await dropForeignKeys(context, ledger, options);
     const foreignKeys = await listForeignKeys(db, [ledger.oid]);
     const target = {
       schema: ledger.schema,

@@ -1,3 +1,4 @@
+import { proofLevels } from '../../config/schema.ts';
 import { DbopsError } from '../../errors.ts';
 import { withAdvisoryLock } from '../../pg/advisory-lock.ts';
 import { sqlStateOf } from '../../pg/sqlstate.ts';
@@ -10,6 +11,7 @@ import type { ArchiveContext } from '../context.ts';
 import { createArchive } from '../export/create.ts';
 import { removeRemains } from '../export/objects.ts';
 import { whyKept } from '../hold.ts';
+import type { Manifest } from '../manifest.ts';
 import { completeCopies, type PlannedCopies } from './copies.ts';
 import { reportFailure } from './notify.ts';
 import { isOfBounds, planRun, type PlannedArchive, type RunOptions, type RunPlan } from './plan.ts';
@@ -131,14 +133,15 @@ async function each(
   try {
     await work();
   } catch (error) {
-    if (!(error instanceof DbopsError)) throw error;
-    if ([3, 130, 143].includes(error.exitCode)) throw error;
-    problems.push({ table: label, error });
+    if (!(error instanceof DbopsError) || error.exitCode > 128) throw error;
     context.log.error(
       { event: 'archive_failed', partition: label, code: error.code },
-      `${label} was not archived: ${error.message}`,
+      `${label}: ${error.message}`,
     );
     await reportFailure(context, label, error);
+    // Without a connection there is nothing that could be done for the others.
+    if (error.exitCode === 3) throw error;
+    problems.push({ table: label, error });
   }
 }
 
@@ -249,7 +252,7 @@ async function madeBefore(context: ArchiveContext, item: PlannedArchive): Promis
       hint: 'It was read back by an earlier run and is not made anew while its store does not answer.',
     });
   }
-  if (isEnough && isOfBounds(row, item)) {
+  if (isEnough && isOfBounds(row, item) && isAsConfigured(manifest, item)) {
     const proof: Proof = {
       table: item.partition,
       oid: item.partition.oid,
@@ -266,9 +269,18 @@ async function madeBefore(context: ArchiveContext, item: PlannedArchive): Promis
     settings.stateSchema,
     row.id,
     'superseded',
-    'changed, or not whole in its stores',
+    'changed, not as configured now, or not whole in its stores',
   );
   return undefined;
+}
+
+/** Masked as the configuration says today, and proven as deeply at least. */
+function isAsConfigured(manifest: Manifest, item: PlannedArchive): boolean {
+  const { mask, verify } = item.set.settings.archive;
+  const isMaskedSo =
+    manifest.masked.length === Object.keys(mask).length &&
+    manifest.masked.every(({ column, expression }) => mask[column] === expression);
+  return isMaskedSo && proofLevels.indexOf(manifest.proof) >= proofLevels.indexOf(verify);
 }
 
 /** Without a lock, and therefore no proof: only whether it is worth detaching, or must be copied anew at once. */

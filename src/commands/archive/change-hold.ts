@@ -68,6 +68,7 @@ async function run(action: HoldEntry['action'], context: CommandContext<Options>
       await confirm(textOf(plan), `release archive ${found.id}`, { yes: options.yes === true, signal });
     await reached.job?.history.begin(reached.job.db, { archive: found.id, reason });
     await applyHold(plan, {
+      schema: settings.stateSchema,
       db: reached.job?.db,
       applied: context.applied,
       log,
