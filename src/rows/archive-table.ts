@@ -2,9 +2,10 @@ import { splitTable } from '../config/table-name.ts';
 import { DbopsError } from '../errors.ts';
 import { quietStep, transactionChange, type Change } from '../plan/step.ts';
 import { displayName, ident, literal, relation, visible, type RelationName } from '../sql/quote.ts';
+import { listRowsParts, type RowsPart } from '../sql/rows-parts.ts';
 import { findRowsTable, hasLz4, type RowsTableRow } from '../sql/rows-table.ts';
 import type { RowsContext } from './context.ts';
-import { refuseRules, triggersOf } from './effects.ts';
+import { ownTriggersOf, refuseRules, triggersOf } from './effects.ts';
 import { primaryKeyOf, refuseRowSecurity } from './table.ts';
 
 /** Where moved rows go. */
@@ -27,7 +28,7 @@ export async function planArchiveTable(
 ): Promise<ArchiveTable> {
   const name = splitTable(written);
   const found = await findRowsTable(context.db, name);
-  if (found !== undefined) return existing(context, source, found);
+  if (found !== undefined) return await existing(context, source, found);
   if (!mayCreate) {
     throw new DbopsError('table_not_found', `there is no table ${displayName(name)} to move rows to`, {
       hint: 'Give --create to have it made with the same columns (in the configuration: create: true).',
@@ -43,13 +44,19 @@ export async function planArchiveTable(
   };
 }
 
-function existing(
+async function existing(
   context: Pick<RowsContext, 'db'>,
   source: RowsTableRow,
   target: RowsTableRow,
-): ArchiveTable {
+): Promise<ArchiveTable> {
   const label = displayName(target);
   if (target.oid === source.oid) throw new DbopsError('usage', `${label} cannot be moved to itself`);
+  if (target.rootOid === source.rootOid) {
+    throw new DbopsError('refused', `${label} and ${displayName(source)} are parts of one table`, {
+      detail: 'a row that is moved within a partitioned table comes back to where its key belongs',
+      hint: 'Move to a table of its own.',
+    });
+  }
   if (target.kind !== 'r' && target.kind !== 'p') {
     throw new DbopsError('refused', `${label} is no table, so rows cannot be moved to it`);
   }
@@ -57,19 +64,9 @@ function existing(
     throw new DbopsError('refused', `${label} is a temporary table and ends with its session`);
   refuseRowSecurity(target, context.db.server.user);
   refuseRules(target, 'insert');
-  const filter = target.triggers.find(
-    (trigger) => trigger.timing === 'before' && trigger.level === 'row' && trigger.events.includes('insert'),
-  );
-  if (filter !== undefined) {
-    throw new DbopsError(
-      'refused',
-      `${label}: trigger ${visible(filter.name)} decides which rows may enter`,
-      {
-        detail: 'a row that it keeps out would have left its table and be in neither',
-        hint: 'Disable it for the time of the job, or move to another table with --create.',
-      },
-    );
-  }
+  const parts = await listRowsParts(context.db, target.oid);
+  for (const table of [target, ...parts]) refuseFilter(table);
+  await refuseLoss(context, source, target, parts);
   const differences = compareColumns(source, target);
   if (differences.length > 0) {
     throw new DbopsError('refused', `${label} has not the columns of ${displayName(source)}`, {
@@ -83,8 +80,59 @@ function existing(
     table: { schema: target.schema, name: target.name },
     columns: written.map((column) => column.name).filter((name) => names.includes(name)),
     changes: [],
-    effects: triggersOf(target, 'insert'),
+    effects: [
+      ...triggersOf(target, 'insert'),
+      ...parts.flatMap((part) => ownTriggersOf(part, target, 'insert')),
+    ],
   };
+}
+
+/** Rows must be as safe there as they were here. */
+async function refuseLoss(
+  context: Pick<RowsContext, 'db'>,
+  source: RowsTableRow,
+  target: RowsTableRow,
+  parts: RowsPart[],
+): Promise<void> {
+  const foreign = parts.find((part) => part.kind === 'f');
+  if (foreign !== undefined) {
+    throw new DbopsError(
+      'refused',
+      `${displayName(foreign)} is a foreign table, so rows cannot be moved to it`,
+      {
+        detail: 'its server commits by itself: a row could end in both tables or in neither',
+      },
+    );
+  }
+  const unlogged = holdersOf(target, parts).find((table) => table.isUnlogged);
+  if (unlogged === undefined) return;
+  const sources = holdersOf(source, await listRowsParts(context.db, source.oid));
+  if (sources.every((table) => table.isUnlogged)) return;
+  throw new DbopsError('refused', `${displayName(unlogged)} is unlogged: a crash of the server empties it`, {
+    detail: `the rows of ${displayName(source)} survive one`,
+    hint: `ALTER TABLE ${relation(unlogged)} SET LOGGED; or move to another table with --create.`,
+  });
+}
+
+/** The tables that hold the rows themselves. */
+function holdersOf(table: RowsTableRow, parts: RowsPart[]): (RelationName & { isUnlogged: boolean })[] {
+  return table.kind === 'p' ? parts.filter((part) => part.kind !== 'p') : [table];
+}
+
+/** A partition may have a trigger that the table above it has not. */
+function refuseFilter(table: RelationName & Pick<RowsTableRow, 'triggers'>): void {
+  const filter = table.triggers.find(
+    (trigger) => trigger.timing === 'before' && trigger.level === 'row' && trigger.events.includes('insert'),
+  );
+  if (filter === undefined) return;
+  throw new DbopsError(
+    'refused',
+    `${displayName(table)}: trigger ${visible(filter.name)} decides which rows may enter`,
+    {
+      detail: 'a row that it keeps out would have left its table and be in neither',
+      hint: 'Disable it for the time of the job, or move to another table with --create.',
+    },
+  );
 }
 
 /** What keeps rows of one table from standing unchanged in another, by column. Pure. */
@@ -95,6 +143,8 @@ export function compareColumns(
   const missing = source.columns.flatMap((column) => {
     const other = target.columns.find((item) => item.name === column.name);
     if (other === undefined) return [`${visible(column.name)} is missing`];
+    if (other.generated !== '' && column.generated === '')
+      return [`${visible(column.name)} is generated there, so the value of here would be lost`];
     return other.type === column.type
       ? []
       : [`${visible(column.name)} is ${visible(other.type)} there and ${visible(column.type)} here`];

@@ -67,6 +67,19 @@ export function triggersOf(
     );
 }
 
+/** Those of a partition that the table above it has not as well. Pure. */
+export function ownTriggersOf(
+  part: Pick<RowsTableRow, 'schema' | 'name' | 'triggers'>,
+  above: Pick<RowsTableRow, 'triggers'>,
+  event: 'insert' | 'update' | 'delete',
+): string[] {
+  const own = part.triggers.filter(
+    (trigger) =>
+      !above.triggers.some((other) => other.name === trigger.name && other.calls === trigger.calls),
+  );
+  return triggersOf({ ...part, triggers: own }, event);
+}
+
 function publicationsOf(table: RowsTableRow, event: 'update' | 'delete'): string[] {
   const sent = table.publications.filter((item) => (event === 'delete' ? item.deletes : item.updates));
   if (sent.length > 0 && !table.hasReplicaIdentity) {

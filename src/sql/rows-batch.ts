@@ -1,5 +1,6 @@
+import { DbopsError } from '../errors.ts';
 import type { Db } from '../pg/connection.ts';
-import { ident, literal, relation, type RelationName } from './quote.ts';
+import { displayName, ident, literal, relation, type RelationName } from './quote.ts';
 
 /** A column of the primary key, in its order. */
 export interface KeyColumn {
@@ -77,7 +78,7 @@ function rangeSql(keys: KeyColumn[], window: Stretch, bind: Bind): string {
   return `${after}${row} <= ${values(window.upto)}`;
 }
 
-/** The statement that changes rows; a move deletes and inserts in one. */
+/** The statement that changes rows; a move deletes and inserts in one, and says how many rows of each it were. */
 function changeSql(shape: BatchShape, table: RelationName, which: string): string {
   const from = relation(table);
   if (shape.verb === 'mask') {
@@ -89,8 +90,10 @@ function changeSql(shape: BatchShape, table: RelationName, which: string): strin
   const { columns } = shape.target;
   const list = (prefix: string) => columns.map((name) => `${prefix}${ident(name)}`).join(', ');
   return (
-    `with gone as (${gone} returning ${list('t.')}) ` +
-    `insert into ${relation(shape.target.table)} (${list('')}) overriding system value select ${list('gone.')} from gone`
+    `with gone as (${gone} returning ${list('t.')}), ` +
+    `put as (insert into ${relation(shape.target.table)} (${list('')}) overriding system value ` +
+    `select ${list('gone.')} from gone returning 1) ` +
+    `select (select pg_catalog.count(*) from gone)::float8 as gone, (select pg_catalog.count(*) from put)::float8 as put`
   );
 }
 
@@ -106,8 +109,29 @@ function carefulSql(shape: BatchShape, table: RelationName, window: string): str
 }
 
 /**
+ * Sends a batch and says how many rows it changed. Throws refused when fewer rows came in at the target than left: the
+ * transaction must then be rolled back.
+ */
+async function change(db: Db, shape: BatchShape, text: string, values: string[]): Promise<number> {
+  const tagged = `/* dbops:rows-batch.run */ ${text}`;
+  if (shape.target === undefined) return await db.change({ text: tagged, values });
+  const [row] = await db.query<{ gone: number; put: number }>({ text: tagged, values });
+  if (row === undefined) throw new Error('a move came back without its counts');
+  if (row.gone === row.put) return row.put;
+  throw new DbopsError(
+    'refused',
+    `${displayName(shape.target.table)} took ${String(row.put)} of ${String(row.gone)} rows, so the batch was rolled back`,
+    {
+      detail: 'a trigger there keeps rows out; they would have been in neither table',
+      hint: 'Disable the trigger for the time of the job, or move to another table with --create.',
+    },
+  );
+}
+
+/**
  * Runs one batch in the transaction that is open, over a window that ends where it says. Privilege: SELECT and DELETE or
- * UPDATE on the table, INSERT on the target. Locks: ROW EXCLUSIVE on both, and the rows.
+ * UPDATE on the table, INSERT on the target. Locks: ROW EXCLUSIVE on both, and the rows. Throws refused when rows of a
+ * move would be lost.
  */
 export async function runBatch(
   db: Db,
@@ -116,20 +140,17 @@ export async function runBatch(
   window: Stretch,
   mode: BatchMode,
 ): Promise<BatchRow> {
-  const tag = '/* dbops:rows-batch.run */';
   if (mode === 'plain') {
     const { bind, values } = parameters();
-    const changed = await db.change({
-      text: `${tag} ${changeSql(shape, table, windowSql(shape, window, bind))}`,
-      values,
-    });
+    const text = changeSql(shape, table, windowSql(shape, window, bind));
+    const changed = await change(db, shape, text, values);
     return { hits: changed, changed };
   }
   const hits = await countWindow(db, shape, table, window);
   if (mode === 'look') return { hits, changed: 0 };
   const { bind, values } = parameters();
   const text = carefulSql(shape, table, windowSql(shape, window, bind));
-  return { hits, changed: await db.change({ text: `${tag} ${text}`, values }) };
+  return { hits, changed: await change(db, shape, text, values) };
 }
 
 async function countWindow(db: Db, shape: BatchShape, table: RelationName, window: Stretch): Promise<number> {

@@ -45,6 +45,10 @@ export interface RowsTableRow extends RelationName {
   kind: string;
   isSystem: boolean;
   isTemporary: boolean;
+  /** A crash empties it. */
+  isUnlogged: boolean;
+  /** The table at the top of its partitions; itself where there is none. */
+  rootOid: number;
   /** Inheritance of the old kind: rows of children are not in the table itself. */
   hasChildren: boolean;
   /** Row security would hide rows from this role. */
@@ -59,6 +63,29 @@ export interface RowsTableRow extends RelationName {
   hasReplicaIdentity: boolean;
 }
 
+/** The events that rules of pg_class as c rewrite, as JSON. */
+export const ruleEventsSql = `(select coalesce(pg_catalog.json_agg(distinct
+            case r.ev_type when '2' then 'update' when '3' then 'insert' else 'delete' end), '[]')
+     from pg_catalog.pg_rewrite as r
+    where r.ev_class = c.oid and r.ev_type in ('2', '3', '4') and r.ev_enabled <> 'D')`;
+
+/** The enabled triggers of pg_class as c, without those of foreign keys, as JSON. */
+export const triggersSql = `(select coalesce(pg_catalog.json_agg(pg_catalog.json_build_object(
+            'name', t.tgname, 'calls', f.nspname || '.' || p.proname,
+            'timing', case when t.tgtype::int4 & 2 > 0 then 'before'
+                           when t.tgtype::int4 & 64 > 0 then 'instead of' else 'after' end,
+            'level', case when t.tgtype::int4 & 1 > 0 then 'row' else 'statement' end,
+            'events', pg_catalog.array_remove(array[
+              case when t.tgtype::int4 & 4 > 0 then 'insert' end,
+              case when t.tgtype::int4 & 8 > 0 then 'delete' end,
+              case when t.tgtype::int4 & 16 > 0 then 'update' end], null)) order by t.tgname), '[]')
+     from pg_catalog.pg_trigger as t
+     join pg_catalog.pg_proc as p on p.oid = t.tgfoid
+     join pg_catalog.pg_namespace as f on f.oid = p.pronamespace
+    where t.tgrelid = c.oid and t.tgenabled in ('O', 'A')
+      and not exists (select from pg_catalog.pg_constraint as k
+                       where k.oid = t.tgconstraint and k.contype = 'f'))`;
+
 /**
  * Everything about one table that decides whether and how its rows can be worked on; undefined when there is none of
  * that name. Leaves out disabled triggers and those of foreign keys (see listReferences). Partitions are asked about
@@ -70,14 +97,12 @@ export async function findRowsTable(db: Db, table: RelationName): Promise<RowsTa
     text: `/* dbops:rows-table.find */
       select c.oid::int8::float8 as oid, n.nspname as schema, c.relname as name, c.relkind::text as kind,
              n.nspname in ('pg_catalog', 'information_schema') or n.nspname like 'pg\\_toast%' as "isSystem",
-             c.relpersistence = 't' as "isTemporary",
+             c.relpersistence = 't' as "isTemporary", c.relpersistence = 'u' as "isUnlogged",
+             coalesce(pg_catalog.pg_partition_root(c.oid)::oid, c.oid)::int8::float8 as "rootOid",
              c.relkind = 'r' and exists (select from pg_catalog.pg_inherits as h where h.inhparent = c.oid)
                as "hasChildren",
              c.relkind in ('r', 'p') and pg_catalog.row_security_active(c.oid) as "isRowSecurityActive",
-             (select coalesce(pg_catalog.json_agg(distinct
-                       case r.ev_type when '2' then 'update' when '3' then 'insert' else 'delete' end), '[]')
-                from pg_catalog.pg_rewrite as r
-               where r.ev_class = c.oid and r.ev_type in ('2', '3', '4') and r.ev_enabled <> 'D') as "ruleEvents",
+             ${ruleEventsSql} as "ruleEvents",
              (select coalesce(pg_catalog.json_agg(pg_catalog.json_build_object(
                        'name', a.attname, 'type', pg_catalog.format_type(a.atttypid, a.atttypmod),
                        'castType', pg_catalog.format_type(a.atttypid, -1), 'notNull', a.attnotnull,
@@ -86,21 +111,7 @@ export async function findRowsTable(db: Db, table: RelationName): Promise<RowsTa
                        'isToasted', a.attstorage in ('x', 'm') and a.attgenerated <> 'v') order by a.attnum), '[]')
                 from pg_catalog.pg_attribute as a
                where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped) as columns,
-             (select coalesce(pg_catalog.json_agg(pg_catalog.json_build_object(
-                       'name', t.tgname, 'calls', f.nspname || '.' || p.proname,
-                       'timing', case when t.tgtype::int4 & 2 > 0 then 'before'
-                                      when t.tgtype::int4 & 64 > 0 then 'instead of' else 'after' end,
-                       'level', case when t.tgtype::int4 & 1 > 0 then 'row' else 'statement' end,
-                       'events', pg_catalog.array_remove(array[
-                         case when t.tgtype::int4 & 4 > 0 then 'insert' end,
-                         case when t.tgtype::int4 & 8 > 0 then 'delete' end,
-                         case when t.tgtype::int4 & 16 > 0 then 'update' end], null)) order by t.tgname), '[]')
-                from pg_catalog.pg_trigger as t
-                join pg_catalog.pg_proc as p on p.oid = t.tgfoid
-                join pg_catalog.pg_namespace as f on f.oid = p.pronamespace
-               where t.tgrelid = c.oid and t.tgenabled in ('O', 'A')
-                 and not exists (select from pg_catalog.pg_constraint as k
-                                  where k.oid = t.tgconstraint and k.contype = 'f')) as triggers,
+             ${triggersSql} as triggers,
              (select coalesce(pg_catalog.json_agg(pg_catalog.json_build_object(
                        'name', x.relname, 'isPrimary', i.indisprimary, 'keys', i.indnkeyatts,
                        'isPartial', i.indpred is not null, 'nullsNotDistinct', ${nullsNotDistinct},

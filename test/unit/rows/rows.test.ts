@@ -226,4 +226,13 @@ describe('the columns of an archive table', () => {
       'c needs a value there, and there is no such column here',
     ]);
   });
+
+  it('must not be generated where the values come as they are', () => {
+    const source = { columns: [column('a', 'integer')] };
+    const target = { columns: [column('a', 'integer', { generated: 's' })] };
+    expect(compareColumns(source, target)).toEqual([
+      'a is generated there, so the value of here would be lost',
+    ]);
+    expect(compareColumns(target, target)).toEqual([]);
+  });
 });
