@@ -54,6 +54,8 @@ export interface RowsJobSettings {
 
 export interface RowsSettings {
   limits: RowsLimits;
+  /** defaults.timezone, for jobs that name no zone of their own. */
+  timezone: string;
   /** In the order of the file. */
   jobs: RowsJobSettings[];
 }
@@ -85,7 +87,7 @@ export function rowsSettings(picker: Picker, files: LoadedFile[], timezone: stri
     ]);
     return { name, definition, limits: withLimits(limits, job.limits) };
   });
-  return { limits, jobs };
+  return { limits, timezone, jobs };
 }
 
 function definitionOf(job: FileRowsJob, timezone: string): RowsDefinition {

@@ -57,7 +57,10 @@ export function addWhich(cmd: Command): void {
     'a column and an age, such as "created_at 30 days"; frozen when the job begins',
   );
   cmd.option('--where <sql>', 'a condition on the row alone; both must hold where both are given');
-  cmd.option('--timezone <zone>', 'for columns without a zone: where a day begins', 'UTC');
+  cmd.option(
+    '--timezone <zone>',
+    'for columns without a zone: where a day begins; default: defaults.timezone of the configuration',
+  );
   cmd.option('--cascade', 'let foreign keys change other tables as well');
   cmd.option('--name <job>', 'what the job is called; else made from the command');
   addLimits(cmd);
@@ -119,7 +122,7 @@ export function requestOf(
     create: own.create ?? false,
     set: own.set ?? {},
     cascade: options.cascade === true,
-    timezone: options.timezone ?? 'UTC',
+    timezone: options.timezone ?? settings.rows.timezone,
   };
   const name = options.name ?? defaultName(definition);
   return { name, definition, limits: limitsOf(settings.rows.limits, options), byHand: true };
