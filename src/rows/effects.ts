@@ -9,6 +9,7 @@ import {
   type ReferenceRow,
   type RowsTableRow,
 } from '../sql/rows-table.ts';
+import { listRowsParts, type RowsPart } from '../sql/rows-parts.ts';
 import type { RowsContext } from './context.ts';
 
 /** What the statement is called that a job sends. */
@@ -32,21 +33,49 @@ export async function findEffects(
   table: RowsTableRow,
   definition: RowsDefinition,
   condition: string,
-): Promise<string[]> {
+): Promise<Effects> {
   const event = eventOf[definition.verb];
-  refuseRules(table, event);
+  const parts = await listRowsParts(context.db, table.oid);
+  // Batches name the tables that hold rows, so it is their rules and triggers that count.
+  for (const part of [table, ...parts]) refuseRules(part, event);
   const references = (await listReferences(context.db, table.oid)).filter(
-    (reference) => event === 'delete' || reference.referenced.some((column) => column in definition.set),
+    (reference) =>
+      event === 'delete' || reference.referenced.some((column) => Object.hasOwn(definition.set, column)),
   );
-  const told = [...triggersOf(table, event), ...publicationsOf(table, event)];
+  const told = [...firing(table, parts, event), ...publicationsOf(table, event)];
   for (const reference of references) {
     told.push(await checkReference(context, table, definition, reference, condition));
   }
-  return told;
+  const mayKeep = [table, ...parts].some((item) =>
+    item.triggers.some(
+      (trigger) => trigger.timing === 'before' && trigger.level === 'row' && trigger.events.includes(event),
+    ),
+  );
+  return { told, mayKeep };
+}
+
+/** What a job sets off besides. */
+export interface Effects {
+  /** For people. */
+  told: string[];
+  /** A trigger fires before each row and may keep it as it is. */
+  mayKeep: boolean;
+}
+
+/** Triggers that fire; those for each statement are fired by the tables that batches name, not by the one above them. */
+function firing(table: RowsTableRow, parts: RowsPart[], event: 'update' | 'delete'): string[] {
+  const fired =
+    table.kind === 'p'
+      ? { ...table, triggers: table.triggers.filter((trigger) => trigger.level === 'row') }
+      : table;
+  return [...triggersOf(fired, event), ...parts.flatMap((part) => ownTriggersOf(part, table, event))];
 }
 
 /** A rule would turn our statement into another one. */
-export function refuseRules(table: RowsTableRow, event: 'insert' | 'update' | 'delete'): void {
+export function refuseRules(
+  table: RelationName & Pick<RowsTableRow, 'ruleEvents'>,
+  event: 'insert' | 'update' | 'delete',
+): void {
   if (!table.ruleEvents.includes(event)) return;
   throw new DbopsError('refused', `${displayName(table)}: a rule rewrites ${event.toUpperCase()} on it`, {
     hint: 'Disable the rule for the time of the job: ALTER TABLE ... DISABLE RULE ...',
@@ -101,7 +130,8 @@ async function checkReference(
 ): Promise<string> {
   const action = eventOf[definition.verb] === 'delete' ? reference.onDelete : reference.onUpdate;
   const referencing = displayName(reference.referencing);
-  const name = `foreign key ${visible(reference.constraint)} of ${referencing}`;
+  const place = reference.isBelow ? ` at ${displayName(reference.target)}` : '';
+  const name = `foreign key ${visible(reference.constraint)} of ${referencing}${place}`;
   const slow = reference.isIndexed
     ? ''
     : `; no index of ${referencing} begins with ${reference.columns.map(visible).join(', ')}, so each row costs a scan of it`;

@@ -72,6 +72,7 @@ export async function planRows(
     condition: whole,
     target: archive === undefined ? undefined : { table: archive.table, columns: archive.columns },
     set: mask?.set,
+    mayKeep: effects.mayKeep,
   };
   const stretches =
     frozen?.stretches ?? (await findStretches(context, chosen, keys, definition.verb === 'mask'));
@@ -84,7 +85,7 @@ export async function planRows(
     stretches,
     expectedRows: reading.expectedRows,
     before: archive?.changes ?? [],
-    warnings: [...effects, ...(archive?.effects ?? []), ...(mask?.warnings ?? [])],
+    warnings: [...effects.told, ...(archive?.effects ?? []), ...(mask?.warnings ?? [])],
   };
   const batch = await firstBatch(context, plan, limits, archive);
   return { ...plan, changes: [...plan.before, ...(batch === undefined ? [] : [batch])] };

@@ -28,6 +28,8 @@ export interface BatchShape {
   condition: string;
   /** Of a move: where the rows go, and the columns that are written. */
   target?: { table: RelationName; columns: string[] } | undefined;
+  /** A trigger may keep rows as they are: what fits is counted before. */
+  mayKeep?: boolean | undefined;
   /** Of a mask. */
   set?: readonly (readonly [column: string, expression: string])[] | undefined;
 }
@@ -143,8 +145,9 @@ export async function runBatch(
   if (mode === 'plain') {
     const { bind, values } = parameters();
     const text = changeSql(shape, table, windowSql(shape, window, bind));
+    const hits = shape.mayKeep === true ? await countWindow(db, shape, table, window) : undefined;
     const changed = await change(db, shape, text, values);
-    return { hits: changed, changed };
+    return { hits: hits ?? changed, changed };
   }
   const hits = await countWindow(db, shape, table, window);
   if (mode === 'look') return { hits, changed: 0 };

@@ -174,10 +174,14 @@ export async function listRowsLeaves(db: Db, oid: number): Promise<RowsLeaf[]> {
   });
 }
 
-/** A foreign key that points at a table, or at a partitioned table above it. */
+/** A foreign key that points at a table, at a partitioned table above it, or at a partition of it. */
 export interface ReferenceRow {
   constraint: string;
   referencing: RelationName;
+  /** What it points at: the table, what it is a partition of, or a partition of it. */
+  target: RelationName;
+  /** It points at a partition: only the rows of that one are concerned. */
+  isBelow: boolean;
   columns: string[];
   referenced: string[];
   /** a no action, r restrict, c cascade, n set null, d set default. */
@@ -187,11 +191,13 @@ export interface ReferenceRow {
   isIndexed: boolean;
 }
 
-/** Foreign keys that point at a table or at what it is a partition of. Privilege: none. Locks: none. */
+/** Foreign keys that point at a table, at what it is a partition of, or at its partitions. Privilege: none. Locks: none. */
 export async function listReferences(db: Db, oid: number): Promise<ReferenceRow[]> {
   return await db.query<ReferenceRow>({
     text: `/* dbops:rows-table.references */
       select k.conname as constraint, pg_catalog.json_build_object('schema', n.nspname, 'name', c.relname) as referencing,
+             pg_catalog.json_build_object('schema', o.nspname, 'name', r.relname) as target,
+             k.confrelid <> $1 and k.confrelid in (select p.relid from pg_catalog.pg_partition_tree($1) as p) as "isBelow",
              (select pg_catalog.json_agg(a.attname order by x.place)
                 from pg_catalog.unnest(k.conkey) with ordinality as x(number, place)
                 join pg_catalog.pg_attribute as a on a.attrelid = k.conrelid and a.attnum = x.number) as columns,
@@ -205,8 +211,11 @@ export async function listReferences(db: Db, oid: number): Promise<ReferenceRow[
         from pg_catalog.pg_constraint as k
         join pg_catalog.pg_class as c on c.oid = k.conrelid
         join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
+        join pg_catalog.pg_class as r on r.oid = k.confrelid
+        join pg_catalog.pg_namespace as o on o.oid = r.relnamespace
        where k.contype = 'f' and k.conparentid = 0
-         and (k.confrelid = $1 or k.confrelid in (select a.relid from pg_catalog.pg_partition_ancestors($1) as a))
+         and (k.confrelid = $1 or k.confrelid in (select a.relid from pg_catalog.pg_partition_ancestors($1) as a)
+              or k.confrelid in (select p.relid from pg_catalog.pg_partition_tree($1) as p))
        order by k.conname`,
     values: [oid],
   });
@@ -238,7 +247,7 @@ export async function findReferencedRow(
     .join(' and ');
   const [row] = await db.query<{ found: boolean }>({
     text: `/* dbops:rows-table.referenced */
-      select exists (select from (select t.* from ${relation(table)} as t where (${condition}\n)) as t
+      select exists (select from (select t.* from ${relation(reference.isBelow ? reference.target : table)} as t where (${condition}\n)) as t
                        join ${relation(reference.referencing)} as f on ${equal}) as found`,
     timeoutMs,
   });
