@@ -1,4 +1,4 @@
-import { mkdir, open, readdir, realpath, rmdir, unlink } from 'node:fs/promises';
+import { mkdir, open, readdir, realpath, rmdir, stat, unlink } from 'node:fs/promises';
 import { dirname, join, sep } from 'node:path';
 import { DbopsError } from '../errors.ts';
 import { compareKeys } from './key.ts';
@@ -33,13 +33,55 @@ export async function refuseLinksAbove(root: string, path: string): Promise<void
   }
 }
 
-/** Makes a directory and those above it, each durable in the one that holds it. */
-export async function makeFolder(path: string): Promise<void> {
-  const first = await mkdir(path, { recursive: true, mode: folderMode });
-  if (first === undefined) return;
-  for (let at = path; ; at = dirname(at)) {
-    await syncFolder(dirname(at));
-    if (at === first || at === dirname(at)) return;
+/**
+ * Throws store_failed where the root of a store is not a directory. It is never made: it could lie below the mount point
+ * of a disk that is not mounted, and what is written there would be hidden once the disk is.
+ */
+export async function refuseMissingRoot(store: string, root: string): Promise<void> {
+  const info = await stat(root).catch((error: unknown) => {
+    if (isMissing(error)) return undefined;
+    throw error;
+  });
+  if (info?.isDirectory() === true) return;
+  if (info !== undefined) {
+    throw new DbopsError('store_failed', `${root} of the store "${store}" is not a directory`, {
+      hint: `Correct stores.${store}.url in the configuration, or move the file away.`,
+    });
+  }
+  throw new DbopsError('store_failed', `the directory ${root} of the store "${store}" is not there`, {
+    hint: `Is the disk mounted? If so, make the directory as the user that runs dbops: mkdir -p -m 750 '${root.replaceAll("'", `'\\''`)}'`,
+  });
+}
+
+/**
+ * Makes the folders from a store's root down to `path`, each durable in the one that holds it; also those that are there
+ * already, since a run that was killed may have made them and not have synced them. `synced` holds those that were, so
+ * that each is synced once. The root itself is never made.
+ */
+export async function makeFolders(root: string, path: string, synced: Set<string>): Promise<void> {
+  const names = path
+    .slice(root.length)
+    .split(sep)
+    .filter((name) => name !== '');
+  let folder = root;
+  for (const name of names) {
+    const parent = folder;
+    folder = join(parent, name);
+    const isMade = await makeFolder(folder);
+    if (!isMade && synced.has(folder)) continue;
+    await syncFolder(parent);
+    synced.add(folder);
+  }
+}
+
+/** False when it is there already. */
+async function makeFolder(path: string): Promise<boolean> {
+  try {
+    await mkdir(path, { mode: folderMode });
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
+    throw error;
   }
 }
 

@@ -9,9 +9,10 @@ import { CheckedBody } from './body.ts';
 import {
   foldersIn,
   isMissing,
-  makeFolder,
+  makeFolders,
   refuseLinks,
   refuseLinksAbove,
+  refuseMissingRoot,
   removeFile,
   removeEmptyFolders,
   syncFolder,
@@ -34,8 +35,9 @@ export class FileStore implements Store {
   readonly name: string;
   readonly url: string;
   readonly #root: string;
+  readonly #synced = new Set<string>();
 
-  /** `root` is an absolute path; it is made when the first object is put. */
+  /** `root` is an absolute path of a directory that is there: whoever owns the disk makes it. */
   constructor(name: string, root: string) {
     this.name = name;
     this.url = pathToFileURL(root).href;
@@ -186,11 +188,12 @@ export class FileStore implements Store {
   /** Another process that deletes may take the empty folder away before the file is in it. */
   async #openTemporary(path: string): Promise<{ handle: FileHandle; temporary: string }> {
     const folder = dirname(path);
+    await refuseMissingRoot(this.name, this.#root);
     for (let attempt = 1; ; attempt += 1) {
       const temporary = join(folder, `.upload-${randomBytes(8).toString('hex')}-${basename(path)}`);
       try {
         await refuseLinksAbove(this.#root, folder);
-        await makeFolder(folder);
+        await makeFolders(this.#root, folder, this.#synced);
         await refuseLinks(this.#root, folder);
         return { handle: await open(temporary, 'wx', fileMode), temporary };
       } catch (error) {

@@ -88,6 +88,7 @@ export async function openExampleShell(): Promise<ExampleShell> {
   const bin = path.join(dir, 'bin');
   fs.mkdirSync(work);
   fs.mkdirSync(bin);
+  fs.mkdirSync(path.join(dir, 'store'));
   // The example leaves the place of the store to its readers.
   const store = `stores:\n  near: { url: "file://${path.join(dir, 'store')}" }\narchive: { workDirectory: "${dir}" }\n\n`;
   fs.writeFileSync(path.join(work, 'dbops.yaml'), store + fs.readFileSync(exampleConfig, 'utf8'));

@@ -8,7 +8,7 @@ import type { TestDatabase } from './database.ts';
 
 export interface Workspace {
   dir: string;
-  /** Replaces the configuration. */
+  /** Replaces the configuration, and makes the directories of its file:// stores, which dbops leaves to the operator. */
   configure: (yaml: string) => void;
   /** Runs "dbops ..." with DATABASE_URL set. */
   run: (args: string[], env?: Record<string, string>) => Promise<CliResult>;
@@ -20,7 +20,12 @@ export interface Workspace {
 export function createWorkspace(database: Pick<TestDatabase, 'url'>, yaml: string): Workspace {
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'dbops-workspace-'));
   afterAll(() => fs.rmSync(dir, { recursive: true, force: true }));
-  const configure = (text: string) => fs.writeFileSync(path.join(dir, 'dbops.yaml'), text);
+  const configure = (text: string) => {
+    fs.writeFileSync(path.join(dir, 'dbops.yaml'), text);
+    for (const [, store = ''] of text.matchAll(/\burl: "file:\/\/(\/[^"]+)"/g)) {
+      if (!fs.existsSync(store)) fs.mkdirSync(store, { recursive: true });
+    }
+  };
   configure(yaml);
   const environment = (env: Record<string, string> = {}) => ({ DATABASE_URL: database.url, ...env });
   return {

@@ -32,7 +32,7 @@ defaults:                          # for every table below that says nothing els
 
 stores:                            # where archives are kept, each under a name of your own
   local:
-    url: file:///var/lib/dbops/store
+    url: file:///var/lib/dbops/store   # the directory has to be there: its disk may not be mounted
   offsite:
     url: s3://factory-archive/dbops  # credentials: the environment's AWS_*, a profile, or the two keys below
     region: ap-northeast-2

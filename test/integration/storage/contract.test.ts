@@ -51,8 +51,10 @@ afterAll(async () => {
 });
 
 const open: Record<string, (prefix: string) => Promise<Store>> = {
-  'file://': (prefix) =>
-    openStore({ name: 'local', url: `file://${path.join(folder, prefix)}`, pathStyle: false }, {}),
+  'file://': (prefix) => {
+    fs.mkdirSync(path.join(folder, prefix));
+    return openStore({ name: 'local', url: `file://${path.join(folder, prefix)}`, pathStyle: false }, {});
+  },
   's3://': (prefix) =>
     openStore(server!.settings({ url: `s3://${server!.bucket}/${prefix}` }), {
       partSizeBytes: 5 * 1024 * 1024,

@@ -70,7 +70,7 @@ describe('doctor', () => {
   it('names a directory that cannot be written, and goes on with the next store', async () => {
     fs.writeFileSync(folder('file'), 'not a directory');
     workspace.configure(
-      `stores:\n  broken: { url: "file://${folder('file')}/store" }\n  local: { url: "file://${folder('store')}" }\n`,
+      `stores:\n  broken: { url: "file://${folder('file')}" }\n  local: { url: "file://${folder('store')}" }\n`,
     );
     const { code, findings } = await doctor();
     expect(code).toBe(6);
@@ -80,6 +80,18 @@ describe('doctor', () => {
     ]);
     expect(findings[0]!.text).toContain('cannot write');
     expect(findings[0]!.text).toContain(folder('file'));
+  });
+
+  it('says how to make a directory that is not there', async () => {
+    workspace.configure(`stores:\n  local: { url: "file://${folder('unmounted')}" }\n`);
+    fs.rmdirSync(folder('unmounted'));
+    const { code, findings } = await doctor();
+    expect(code).toBe(6);
+    expect(findings).toMatchObject([{ check: 'store.local', status: 'crit' }]);
+    expect(findings[0]!.text).toContain('is not there');
+    expect(findings[0]!.hint).toContain('Is the disk mounted?');
+    expect(findings[0]!.hint).toContain(`mkdir -p -m 750 '${folder('unmounted')}'`);
+    expect(fs.existsSync(folder('unmounted'))).toBe(false);
   });
 
   it('warns of uploads that nobody finished', async () => {
@@ -154,6 +166,7 @@ describe('doctor', () => {
 
 describe('the probe', () => {
   it('ends with the interruption, and cleans up after itself', async () => {
+    fs.mkdirSync(folder('probe'));
     const store = await openStore({ name: 'x', url: `file://${folder('probe')}`, pathStyle: false });
     const controller = new AbortController();
     const put = store.put.bind(store);

@@ -22,7 +22,7 @@ const at = (folder: string) => openStore({ name: 'local', url: `file://${folder}
 beforeEach(async () => {
   count += 1;
   root = path.join(home, `case-${count}`, 'root');
-  fs.mkdirSync(path.dirname(root));
+  fs.mkdirSync(root, { recursive: true });
   store = await at(root);
 });
 
@@ -54,6 +54,7 @@ describe('a full disk', () => {
     const mounted = spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=2m', 'tmpfs', disk], { stdio: 'ignore' });
     if (mounted.status !== 0) context.skip('a small disk cannot be mounted here');
     cleanups.push(() => spawnSync('umount', [disk]));
+    fs.mkdirSync(path.join(disk, 'store'));
     const small = await at(path.join(disk, 'store'));
     await small.put('a/first', Buffer.from('kept'));
     async function* endless() {
@@ -69,6 +70,60 @@ describe('a full disk', () => {
     expect(fs.readdirSync(path.join(disk, 'store', 'a', 'b'))).toEqual([]);
     await small.put('a/b/second', Buffer.from('room again'));
     expect(await keysOf(small)).toEqual(['a/b/second', 'a/first']);
+  });
+});
+
+describe('a root that is not there', () => {
+  it('is not made, since its disk may not be mounted: put says how to make it', async () => {
+    const disk = path.dirname(root);
+    fs.rmdirSync(root);
+    for (const options of [{}, { ifAbsent: true }]) {
+      const error = await failure(store.put('a/b', Buffer.from('x'), options));
+      expect(error).toMatchObject({ code: 'store_failed', exitCode: 7 });
+      expect(error.message).toBe(`the directory ${root} of the store "local" is not there`);
+      expect(error.hint).toContain('Is the disk mounted?');
+      expect(error.hint).toContain(`mkdir -p -m 750 '${root}'`);
+    }
+    expect(fs.readdirSync(disk)).toEqual([]);
+    fs.writeFileSync(root, 'a file');
+    expect((await failure(store.put('b', Buffer.from('x')))).message).toContain('is not a directory');
+    fs.unlinkSync(root);
+    fs.mkdirSync(root);
+    await store.put('a/b', Buffer.from('x'));
+    // The disk goes away between two objects of one run.
+    fs.rmSync(root, { recursive: true });
+    expect((await failure(store.put('a/c', Buffer.from('x')))).message).toContain('is not there');
+    expect(fs.readdirSync(disk)).toEqual([]);
+  });
+});
+
+describe('a folder', () => {
+  /** The directories that are synced while something runs. */
+  async function syncedBy(run: () => Promise<unknown>): Promise<string[]> {
+    const handle = await fs.promises.open(root, 'r');
+    const prototype = Object.getPrototypeOf(handle) as { sync: () => Promise<void> };
+    await handle.close();
+    const paths: string[] = [];
+    const { sync } = prototype;
+    prototype.sync = async function (this: fs.promises.FileHandle) {
+      const opened = fs.readlinkSync(`/proc/self/fd/${String(this.fd)}`);
+      if (fs.statSync(opened).isDirectory()) paths.push(path.relative(root, opened));
+      await sync.call(this);
+    };
+    cleanups.push(() => (prototype.sync = sync));
+    await run();
+    prototype.sync = sync;
+    return paths;
+  }
+
+  it('that a killed run had made is synced all the same, once', async (context) => {
+    if (!fs.existsSync('/proc/self/fd')) context.skip('which file a descriptor means is seen in /proc only');
+    fs.mkdirSync(path.join(root, 'a', 'b'), { recursive: true });
+    expect(await syncedBy(() => store.put('a/b/one', Buffer.from('x')))).toEqual(['', 'a', 'a/b']);
+    expect(await syncedBy(() => store.put('a/b/two', Buffer.from('x')))).toEqual(['a/b']);
+    expect(await syncedBy(() => store.put('a/c/three', Buffer.from('x')))).toEqual(['a', 'a/c']);
+    fs.rmSync(path.join(root, 'a', 'b'), { recursive: true });
+    expect(await syncedBy(() => store.put('a/b/one', Buffer.from('x')))).toEqual(['a', 'a/b']);
   });
 });
 
@@ -101,6 +156,7 @@ describe('a symbolic link', () => {
   it('as the root is what its owner chose', async () => {
     const real = path.join(home, `real-${count}`);
     fs.mkdirSync(real);
+    fs.rmdirSync(root);
     fs.symlinkSync(real, root);
     await store.put('a/b', Buffer.from('x'));
     expect(fs.readFileSync(path.join(real, 'a/b'), 'utf8')).toBe('x');
