@@ -115,10 +115,7 @@ function sharedPlaces(stores: Record<string, FileStore>): Problem[] {
   return Object.entries(stores).flatMap(([name, store]): Problem[] => {
     const place = parseStoreUrl(store.url);
     if ('problem' in place) return [];
-    const key =
-      place.kind === 'file'
-        ? place.path
-        : `${store.endpoint?.replace(/\/+$/, '') ?? ''} ${place.bucket}/${place.prefix}`;
+    const key = place.kind === 'file' ? place.path : `${serverOf(store)} ${place.bucket}/${place.prefix}`;
     const earlier = seen.get(key);
     if (earlier === undefined) {
       seen.set(key, name);
@@ -126,4 +123,18 @@ function sharedPlaces(stores: Record<string, FileStore>): Problem[] {
     }
     return [{ path: ['stores', name, 'url'], message: `is the place of stores.${earlier} already` }];
   });
+}
+
+/**
+ * Whose buckets are meant. AWS has many endpoints (of a region, dual-stack, FIPS, accelerated, of a VPC), but the name of
+ * a bucket means one bucket in all of a partition (AWS, AWS in China, GovCloud):
+ * https://docs.aws.amazon.com/general/latest/gr/s3.html
+ */
+function serverOf({ endpoint, region = '' }: FileStore): string {
+  const url = endpoint !== undefined && URL.canParse(endpoint) ? new URL(endpoint) : undefined;
+  const isAws = endpoint === undefined || /\.amazonaws\.com(\.cn)?$/.test(url?.hostname ?? '');
+  if (!isAws) return url === undefined ? endpoint : `${url.origin}${url.pathname.replace(/\/+$/, '')}`;
+  const [partition = 'aws'] =
+    /\b(cn|us-gov)-/.exec(url?.hostname ?? '') ?? /^(cn|us-gov)-/.exec(region) ?? [];
+  return partition;
 }

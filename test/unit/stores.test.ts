@@ -120,6 +120,29 @@ partitions:
   });
 });
 
+it.each([
+  ['', ', endpoint: "https://s3.eu-west-1.amazonaws.com"'],
+  ['', ', endpoint: "https://s3.amazonaws.com/"'],
+  [
+    ', endpoint: "https://s3.dualstack.eu-west-1.amazonaws.com"',
+    ', endpoint: "HTTPS://S3.EU-WEST-1.AMAZONAWS.COM"',
+  ],
+  [', region: cn-north-1', ', endpoint: "https://s3.cn-northwest-1.amazonaws.com.cn"'],
+  [', endpoint: "https://one.example.net:443/"', ', endpoint: "https://One.example.net"'],
+])('one bucket is one place, however its server is named: "%s" and "%s"', (one, other) => {
+  const stores = `stores:\n  a: { url: "s3://archive/x"${one} }\n  b: { url: "s3://archive/x"${other} }\n`;
+  expect(problems(stores)).toEqual(['dbops.yaml:3: stores.b.url: is the place of stores.a already']);
+});
+
+it.each([
+  [', region: eu-west-1', ', endpoint: "https://s3.cn-north-1.amazonaws.com.cn"'],
+  [', region: us-east-1', ', region: us-gov-west-1'],
+  ['', ', endpoint: "https://s3.amazonaws.com.example.net"'],
+])('a bucket of the same name elsewhere is another place: "%s" and "%s"', (one, other) => {
+  const stores = `stores:\n  a: { url: "s3://archive/x"${one} }\n  b: { url: "s3://archive/x"${other} }\n`;
+  expect(problems(stores)).toEqual([]);
+});
+
 describe('several configuration files', () => {
   const cleanups: (() => void)[] = [];
   afterEach(() => {
