@@ -28,12 +28,12 @@ it('gives every archive the copies that it lacks, with its hold, and shows them 
   const dry = await site.run(['archive', 'run', '--until', 'verified', '--max', '1', '--dry-run']);
   expect(dry.stdout).toContain(`-- copy archive ${id} from local to offsite`);
 
-  // The store cannot be written to: one copy is enough here, so the run goes on and says so.
-  fs.writeFileSync(site.folder('offsite'), 'a file in its place');
+  // The disk of the store is not mounted: one copy is enough here, so the run goes on and says so.
+  fs.rmdirSync(site.folder('offsite'));
   const failed = await site.run(['archive', 'run', '--until', 'verified', '--max', '1']);
   expect(failed.stderr).toContain(`archive ${id} has no copy in "offsite" still`);
   expect(new Set(await stores())).toEqual(new Set(['local']));
-  fs.unlinkSync(site.folder('offsite'));
+  fs.mkdirSync(site.folder('offsite'));
 
   const { code, stderr, stdout } = await site.run(['archive', 'run', '--until', 'verified', '--max', '1']);
   expect(code, stderr).toBe(0);
