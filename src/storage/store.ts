@@ -47,7 +47,11 @@ export interface Store {
   readonly name: string;
   /** For people; without credentials. */
   readonly url: string;
-  /** Memory is bounded whatever the length. When it resolves the object is durable and visible under its key; when it rejects, nothing is. */
+  /**
+   * Memory is bounded whatever the length. When it resolves the object is durable and visible under its key; when it
+   * rejects, nothing of it is. Only where the store stops answering, or the run is interrupted, between the last byte and
+   * the last answer, can an object be visible all the same. What another has put under the key is never deleted.
+   */
   put(key: string, body: AsyncIterable<Uint8Array> | Uint8Array, options?: PutOptions): Promise<Stored>;
   /** The bytes; store_missing when there is no such object. An error in the middle is emitted by the stream. */
   get(key: string, options?: GetOptions): Promise<Readable>;

@@ -89,6 +89,12 @@ async function expectWhole(bytes: Buffer): Promise<void> {
   for await (const upload of store.listUploads(key)) expect.fail(`an upload was left: ${upload.id}`);
 }
 
+/** What the object carries that was begun last, as a HEAD shows it. */
+function uploadOf(): Record<string, string> {
+  const name = 'x-amz-meta-dbops-upload';
+  return { [name]: String(asked('CreateMultipartUpload').at(-1)?.headers[name]) };
+}
+
 const asked = (verb: string) => proxy.requests().filter((request) => request.verb === verb);
 
 describe('a store that is busy', () => {
@@ -239,12 +245,27 @@ describe('a store that lies', () => {
   it('about an object that it shortened is caught by its size, and half an object does not stay', async () => {
     proxy.decide((request) =>
       request.verb === 'HeadObject'
-        ? { kind: 'answer', status: 200, headers: { 'content-length': '5' } }
+        ? { kind: 'answer', status: 200, headers: { 'content-length': '5', ...uploadOf() } }
         : undefined,
     );
     const error = await failure(store.put(key, large));
     expect(error.detail).toContain(`${String(large.byteLength)} bytes were sent, 5 are there`);
     await expectNothing();
+  });
+
+  it('or whose object another has replaced meanwhile is told, and what is not ours stays', async () => {
+    for (const headers of [{ 'x-amz-meta-dbops-upload': 'of another' }, {}]) {
+      proxy.forget();
+      proxy.decide((request) =>
+        request.verb === 'HeadObject'
+          ? { kind: 'answer', status: 200, headers: { 'content-length': '5', ...headers } }
+          : undefined,
+      );
+      const error = await failure(store.put(key, large));
+      expect(error.detail).toMatch('x-amz-meta-dbops-upload' in headers ? /another upload/ : /5 are there/);
+      expect(asked('DeleteObject')).toEqual([]);
+      await expectWhole(large);
+    }
   });
 
   it('by answering with other bytes or fewer can only be caught by the hash of the caller', async () => {
@@ -293,6 +314,17 @@ describe('a store that refuses', () => {
       'store_exists',
     );
     await expectWhole(Buffer.from('mine'));
+  });
+
+  it.each([
+    ['the right to look, is taken at its word', accessDenied],
+    ['every answer after the last part, fails the object and deletes nothing', internalError],
+  ])('%s', async (_, fault) => {
+    proxy.decide((request) => (request.verb === 'HeadObject' ? fault : undefined));
+    if (fault === accessDenied) await store.put(key, large);
+    else expect((await failure(store.put(key, large))).message).toContain('HeadObject');
+    expect([...asked('DeleteObject'), ...asked('AbortMultipartUpload')]).toEqual([]);
+    await expectWhole(large);
   });
 
   it('a key that may not be listed is put all the same where it must be absent', async () => {
