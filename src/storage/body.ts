@@ -14,8 +14,8 @@ export function withoutWrapper(error: unknown): unknown {
 }
 
 /**
- * The chunks of a body; throws ProducerFailure with the error that it ends with. An interruption ends the waiting for a producer that has stopped, which is then told to let go
- * without being waited for.
+ * The chunks of a body; throws ProducerFailure with the error that it ends with. An interruption ends the waiting for a
+ * producer that has stopped, which is then told to let go without being waited for.
  */
 export async function* chunksOf(
   body: AsyncIterable<Uint8Array> | Uint8Array,
@@ -55,6 +55,8 @@ async function nextUnlessAborted(
   signal: AbortSignal | undefined,
 ): Promise<IteratorResult<Uint8Array>> {
   if (signal === undefined) return await iterator.next();
+  // An abort while the last chunk was written is told to no listener that comes later.
+  if (signal.aborted) throw interrupted(signal);
   let onAbort = (): void => undefined;
   try {
     return await new Promise((resolve, reject) => {

@@ -237,6 +237,17 @@ describe.each(Object.keys(open))('a store at %s', (scheme) => {
     );
   });
 
+  test('is interrupted just as well while it writes, before the producer is asked for more', async (store) => {
+    const controller = new AbortController();
+    async function* hanging() {
+      yield randomBytes(1000);
+      await new Promise(() => undefined);
+    }
+    const options = { signal: controller.signal, onBytes: () => controller.abort('SIGINT') };
+    expect((await failure(store.put('half', hanging(), options))).code).toBe('interrupted');
+    expect(await all(store.list(''))).toEqual([]);
+  });
+
   test('shows an upload that is under way as unfinished, and drops it when told', async (store) => {
     let release = (): void => undefined;
     const gate = new Promise<void>((resolve) => (release = resolve));
