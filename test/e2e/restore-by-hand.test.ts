@@ -21,16 +21,14 @@ function scriptOf(markdown: string): string {
 
 it('docs/restore-by-hand.md makes an equal table, and stops where a part is damaged', async () => {
   const shell = await openExampleShell();
-  const config = path.join(shell.dir, 'dbops.yaml');
-  if (!/^stores:/m.test(fs.readFileSync(config, 'utf8')))
-    fs.appendFileSync(config, `\nstores: { near: { url: "file://${shell.dir}/store" } }\n`);
   const run = await shell.run(`dbops archive run --partition ${table} --until verified --json`);
   expect(run.code, run.stderr).toBe(0);
   const { data } = JSON.parse(run.stdout) as { data: { partitions: { archive: string }[] } };
+  const store = path.join(path.dirname(shell.dir), 'store');
   const manifest = fs
-    .readdirSync(shell.dir, { recursive: true, encoding: 'utf8' })
+    .readdirSync(store, { recursive: true, encoding: 'utf8' })
     .find((file) => file.includes(data.partitions[0]!.archive) && file.endsWith('manifest.json'));
-  const folder = path.dirname(path.join(shell.dir, manifest!));
+  const folder = path.dirname(path.join(store, manifest!));
 
   const url = new URL(shell.database.url);
   const env = { PGHOST: url.hostname, PGPORT: url.port, PGUSER: url.username };
