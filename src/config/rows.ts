@@ -29,7 +29,7 @@ export interface RowsDefinition {
 
 /** When a job stops. Times in milliseconds, sizes in bytes. */
 export interface RowsLimits {
-  /** The longest run; undefined: no limit. */
+  /** The longest run, from the start of its command; undefined: no limit. */
   maxTimeMs: number | undefined;
   /** HH:MM at which a run ends, in the job's time zone. */
   until: string | undefined;

@@ -9,7 +9,7 @@ import { listRowsLeaves, type RowsTableRow } from '../sql/rows-table.ts';
 import { ensureState } from '../state/history.ts';
 import type { RowsContext } from './context.ts';
 import { planRows, type RowsPlan } from './plan.ts';
-import { Watch, type StopReason } from './pressure.ts';
+import { findRunEnd, isOver, Watch, type RunEnd, type StopReason } from './pressure.ts';
 import {
   firstCursor,
   hashOf,
@@ -30,6 +30,8 @@ export interface RowsRequest {
   limits: RowsLimits;
   /** A person named it: the plan is shown and asked about. */
   byHand: boolean;
+  /** When the command ends that runs it. */
+  end?: RunEnd | undefined;
 }
 
 /** A job with its plan, before anything is changed. */
@@ -112,6 +114,33 @@ function refuseOther(request: RowsRequest, begun: RowsJob, table: RowsTableRow):
 }
 
 /**
+ * Says when the jobs of one command end, before the first of them begins: --max-time and --until count for all of them
+ * together, and for what they wait for.
+ */
+export async function withEnds(
+  context: Pick<RowsContext, 'db' | 'now'>,
+  requests: RowsRequest[],
+): Promise<RowsRequest[]> {
+  const ended: RowsRequest[] = [];
+  for (const request of requests) {
+    ended.push({ ...request, end: await findRunEnd(context, request.limits, request.definition.timezone) });
+  }
+  return ended;
+}
+
+/** Why a job is not begun behind others: their command has ended. Undefined: it may begin. */
+export function notBegun(request: RowsRequest): DbopsError | undefined {
+  if (!isOver(request.end)) return undefined;
+  return new DbopsError(
+    'partly_done',
+    `the job "${visible(request.name)}" had no turn: ${request.end.reason}`,
+    {
+      hint: 'The same command goes on with it.',
+    },
+  );
+}
+
+/**
  * Runs a job to its end, or goes on with it. One run at a time for a table (advisory lock). Throws refused, lock_busy, or
  * partly_done when it had to stop; then the same command goes on.
  */
@@ -171,8 +200,7 @@ async function begin(context: RowsContext, { request, plan, begun, cursor }: Pla
 async function work(context: RowsContext, planned: PlannedJob): Promise<RowsResult> {
   const { request, plan, begun, cursor } = planned;
   const { db, settings } = context;
-  const watch = new Watch(context, request.limits);
-  await watch.start(request.definition.timezone);
+  const watch = new Watch(context, request.limits, request.end);
   const done = await walk(context, { job: request.name, plan, cursor, limits: request.limits, watch });
   if (done.stopped !== undefined) throw await stop(context, planned, done, done.stopped);
   await db.execute(deleteJobSql(settings.stateSchema, `${jobPrefix}${request.name}`));

@@ -46,37 +46,57 @@ export function tooFarBehind(
   return undefined;
 }
 
+/** When a command ends, and why, however many jobs it has. */
+export interface RunEnd {
+  /** Of performance.now(). */
+  atMs: number;
+  reason: string;
+}
+
+/**
+ * When a job has to end, counted from now: to be asked once for each job of a command before the first begins, since what
+ * they wait for must not move it. Undefined: it may run to its end.
+ */
+export async function findRunEnd(
+  context: Pick<RowsContext, 'db' | 'now'>,
+  limits: Pick<RowsLimits, 'maxTimeMs' | 'until'>,
+  timezone: string,
+): Promise<RunEnd | undefined> {
+  const { maxTimeMs, until } = limits;
+  const ends: RunEnd[] = [];
+  if (maxTimeMs !== undefined) {
+    ends.push({
+      atMs: performance.now() + maxTimeMs,
+      reason: `its time of ${humanSeconds(maxTimeMs / 1000)} is over (--max-time)`,
+    });
+  }
+  if (until !== undefined) {
+    const leftMs = await getTimeUntil(context.db, context.now, until, timezone);
+    ends.push({ atMs: performance.now() + leftMs, reason: `it is ${until} (--until)` });
+  }
+  return ends.sort((a, b) => a.atMs - b.atMs)[0];
+}
+
+/** Whether there is an end, and it has come. */
+export function isOver(end: RunEnd | undefined): end is RunEnd {
+  return end !== undefined && performance.now() >= end.atMs;
+}
+
 /** Watches over one run: its time, who waits for it, and what falls behind because of it. */
 export class Watch {
   readonly #context: RowsContext;
   readonly #limits: RowsLimits;
-  #deadline: { atMs: number; reason: string } | undefined;
+  readonly #end: RunEnd | undefined;
   #sampledAt = Number.NEGATIVE_INFINITY;
   #waitedFor = 0;
   #calm = 0;
   #pausedForWaitersMs = 0;
   #isHiddenTold = false;
 
-  constructor(context: RowsContext, limits: RowsLimits) {
+  constructor(context: RowsContext, limits: RowsLimits, end: RunEnd | undefined) {
     this.#context = context;
     this.#limits = limits;
-  }
-
-  /** Begins to count. */
-  async start(timezone: string): Promise<void> {
-    const { maxTimeMs, until } = this.#limits;
-    const ends: { atMs: number; reason: string }[] = [];
-    if (maxTimeMs !== undefined) {
-      ends.push({
-        atMs: performance.now() + maxTimeMs,
-        reason: `its time of ${humanSeconds(maxTimeMs / 1000)} is over (--max-time)`,
-      });
-    }
-    if (until !== undefined) {
-      const leftMs = await getTimeUntil(this.#context.db, this.#context.now, until, timezone);
-      ends.push({ atMs: performance.now() + leftMs, reason: `it is ${until} (--until)` });
-    }
-    this.#deadline = ends.sort((a, b) => a.atMs - b.atMs)[0];
+    this.#end = end;
   }
 
   /** Before each batch: returns why the run must end, after waiting for what may get better. */
@@ -89,9 +109,12 @@ export class Watch {
     const began = performance.now();
     this.#tell(reason);
     while (reason !== undefined) {
-      if (performance.now() - began >= this.#limits.pauseMs) return new StopReason(reason);
-      await pause(Math.min(pauseStepMs, this.#limits.pauseMs), this.#context.signal);
-      reason = this.#timeIsOver()?.text ?? (await this.#sample());
+      const leftMs = this.#limits.pauseMs - (performance.now() - began);
+      if (leftMs <= 0) return new StopReason(reason);
+      await this.rest(Math.min(pauseStepMs, leftMs));
+      const ended = this.#timeIsOver();
+      if (ended !== undefined) return ended;
+      reason = await this.#sample();
     }
     this.#context.log.info({ event: 'rows_resumed' }, 'going on');
     return undefined;
@@ -117,13 +140,18 @@ export class Watch {
     this.#waitedFor = 0;
     const ms = Math.min(Math.max(this.#pausedForWaitersMs, 1000), this.#limits.pauseMs);
     this.#pausedForWaitersMs += ms;
-    await pause(ms, this.#context.signal);
+    await this.rest(ms);
     return undefined;
   }
 
   #timeIsOver(): StopReason | undefined {
-    if (this.#deadline === undefined || performance.now() < this.#deadline.atMs) return undefined;
-    return new StopReason(this.#deadline.reason);
+    return isOver(this.#end) ? new StopReason(this.#end.reason) : undefined;
+  }
+
+  /** Sleeps, but not past the end of the run. */
+  async rest(milliseconds: number): Promise<void> {
+    const leftMs = this.#end === undefined ? milliseconds : this.#end.atMs - performance.now();
+    await pause(Math.max(Math.min(milliseconds, leftMs), 0), this.#context.signal);
   }
 
   async #sample(): Promise<string | undefined> {

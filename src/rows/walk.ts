@@ -91,7 +91,7 @@ export async function walk(context: RowsContext, work: WalkWork): Promise<WalkRe
     };
     const crowded = await work.watch.afterBatch(done.waiters);
     if (crowded !== undefined) return { cursor, batches: progress.batches, stopped: crowded };
-    if (work.limits.gentle) await pause(tookMs, context.signal);
+    if (work.limits.gentle) await work.watch.rest(tookMs);
   }
 }
 

@@ -5,7 +5,15 @@ import { parseSize } from '../../config/size.ts';
 import { DbopsError } from '../../errors.ts';
 import { humanCount } from '../../output/human.ts';
 import { renderTable } from '../../output/table.ts';
-import { past, planJob, runJob, type RowsRequest, type RowsResult } from '../../rows/job.ts';
+import {
+  notBegun,
+  past,
+  planJob,
+  runJob,
+  withEnds,
+  type RowsRequest,
+  type RowsResult,
+} from '../../rows/job.ts';
 import { describeRequest } from '../../rows/jobs.ts';
 import { defaultName } from '../../rows/spec.ts';
 import { visible } from '../../sql/quote.ts';
@@ -35,8 +43,8 @@ export interface WhichOptions extends LimitOptions {
 }
 
 export function addLimits(cmd: Command): void {
-  cmd.option('--max-time <duration>', 'end after this time; the next run goes on');
-  cmd.option('--until <HH:MM>', 'end at this time of day');
+  cmd.option('--max-time <duration>', 'end after this time, all jobs together; the next run goes on');
+  cmd.option('--until <HH:MM>', 'end at this time of day, all jobs together');
   cmd.option('--max-replica-lag <duration>', 'stop while a standby is further behind; default 30s');
   cmd.option('--max-slot-backlog <size>', 'stop while a standby or slot holds back more WAL; default 10GB');
   cmd.option('--max-archive-backlog <size>', 'stop while more WAL waits for the archive; default 10GB');
@@ -146,8 +154,10 @@ export async function runRequests(
   }
   const results: RowsResult[] = [];
   const failures: { request: RowsRequest; error: DbopsError }[] = [];
-  for (const request of requests) {
+  for (const [index, request] of (await withEnds(job, requests)).entries()) {
     try {
+      const late = index > 0 ? notBegun(request) : undefined;
+      if (late !== undefined) throw late;
       results.push(await runJob(job, request));
     } catch (error) {
       // What one job is refused does not stop the others; a lost connection or Ctrl-C does.
