@@ -70,6 +70,7 @@ export async function startAfresh(setup: Setup): Promise<void> {
   await setup.db.query('drop schema public cascade');
   await setup.db.query('create schema public');
   fs.rmSync(setup.store, { recursive: true, force: true });
+  fs.mkdirSync(setup.store);
 }
 
 /** Every file below a directory, temporary ones too, in order. */

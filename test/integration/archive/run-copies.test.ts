@@ -46,7 +46,8 @@ for (const [broken, good] of [
 ] as const) {
   it(`goes on without "${broken}" where one copy is enough`, async () => {
     configure(1);
-    fs.writeFileSync(folder(broken), 'a file where the directory of a store should be');
+    // As where its disk is not mounted.
+    fs.rmdirSync(folder(broken));
     const result = await setup.run(['archive', 'run', '--until', 'verified'], now);
     expect(result.code, result.stderr).toBe(0);
     expect(result.stderr).toContain(`no copy in store "${broken}"`);
@@ -56,12 +57,13 @@ for (const [broken, good] of [
 
   it(`refuses without "${broken}" where both copies are required, and leaves nothing behind`, async () => {
     configure(2);
-    fs.writeFileSync(folder(broken), 'a file where the directory of a store should be');
+    // As where its disk is not mounted.
+    fs.rmdirSync(folder(broken));
     const result = await setup.run(['archive', 'run'], now);
     expect(result.code, result.stderr).toBe(7);
     expect(filesIn(folder(good))).toEqual([]);
     expect(await db.query('select from pg_inherits')).toHaveLength(2);
-    fs.rmSync(folder(broken));
+    fs.mkdirSync(folder(broken));
     const next = await setup.run(['archive', 'run'], now);
     expect(next.code, next.stderr).toBe(0);
     expect((await archiveStates(db)).filter(({ state }) => state === 'proven')).toMatchObject([
