@@ -137,6 +137,21 @@ export async function startPrivateServer(settings: Record<string, string> = {}):
   return startServer({ binDir: binDirectory(), settings: { ...privateSettings, ...settings } });
 }
 
+/** The database of a private server, asked through a new connection each time: the server may restart in between. */
+export function ownDatabase(server: Pick<Server, 'url'>): Pick<TestDatabase, 'url' | 'query'> {
+  return {
+    url: server.url,
+    query: async <R extends Row>(text: string, values: unknown[] = []) => {
+      const client = await connectTo(server.url);
+      try {
+        return (await client.query<R>(text, values)).rows;
+      } finally {
+        await client.end();
+      }
+    },
+  };
+}
+
 /** Starts a streaming standby of a private server, which is restarted for the copy. */
 export async function startStandby(primary: Server, settings: Record<string, string> = {}): Promise<Server> {
   const connection = `host=${primary.host} port=${primary.port} user=${primary.user}`;
