@@ -52,7 +52,8 @@ export class FileStore implements Store {
     checkKey(key);
     const path = join(this.#root, key);
     return await this.#named('write', path, async () => {
-      if (options.ifAbsent === true && (await statOf(path)) !== undefined) throw this.#exists(key);
+      const looksFirst = options.ifAbsent === true && options.withoutLooking !== true;
+      if (looksFirst && (await statOf(path)) !== undefined) throw this.#exists(key);
       const { handle, temporary } = await this.#openTemporary(path);
       try {
         const stored = await writeAll(handle, body, options);

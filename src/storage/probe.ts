@@ -126,14 +126,19 @@ class Probe {
     this.found.abandoned.push(...(await abandonedUploads(this.#store, '', before)));
   }
 
+  /** The store itself has to refuse: two runs that look first can both see nothing. */
   async #refuseToReplace(key: string): Promise<void> {
+    const { signal } = this.#options;
     try {
-      await this.#store.put(key, this.#small, { ifAbsent: true, signal: this.#options.signal });
+      await this.#store.put(key, this.#small, { ifAbsent: true, withoutLooking: true, signal });
     } catch (error) {
       if (error instanceof DbopsError && error.code === 'store_exists') return;
       throw error;
     }
-    throw lack('an object is replaced although it should only be written where there is none');
+    throw lack(
+      'an object is replaced although it should only be written where there is none',
+      'dbops looks before it writes, which two runs at the same moment outrun. Use a server that knows If-None-Match, or let one host archive to this store.',
+    );
   }
 
   async #writeInParts(): Promise<void> {
@@ -174,6 +179,6 @@ class Probe {
   }
 }
 
-function lack(message: string): DbopsError {
-  return new DbopsError('store_failed', message);
+function lack(message: string, hint?: string): DbopsError {
+  return new DbopsError('store_failed', message, hint === undefined ? {} : { hint });
 }

@@ -214,6 +214,8 @@ function denial(place: RequestPlace, name: string, error: RawError, details: Err
 
 function hintForStatus(status: number | undefined): string {
   if (status === undefined || status < 400) return 'The connection broke off; run the same command again.';
+  if (status === 501)
+    return 'The server of the store does not know such a request; a later version of it may.';
   if (status >= 500 || status === 429) return 'It was asked several times; run the same command again later.';
   return 'Run "dbops doctor": it tries every kind of access that a store needs.';
 }

@@ -60,7 +60,8 @@ export class Upload {
     this.#memory.begin();
     signal?.addEventListener('abort', onAbort, { once: true });
     try {
-      if (this.#options.ifAbsent === true) await this.#refuseTaken();
+      const { ifAbsent, withoutLooking } = this.#options;
+      if (ifAbsent === true && withoutLooking !== true) await this.#refuseTaken();
       await this.#send(body);
       return { sizeBytes: this.#sizeBytes, sha256: this.#hash.digest('hex') };
     } catch (error) {
@@ -221,7 +222,7 @@ export class Upload {
    * had done it, the object itself is asked.
    */
   async #commit(verb: 'PutObject' | 'CompleteMultipartUpload', send: Commit): Promise<void> {
-    const { ifAbsent, signal } = this.#options;
+    const { ifAbsent, withoutLooking, signal } = this.#options;
     let condition: Condition = ifAbsent === true ? { IfNoneMatch: '*' } : {};
     let attempts = 0;
     const ask = () =>
@@ -232,7 +233,8 @@ export class Upload {
     try {
       await ask().catch(async (error: unknown) => {
         // Stores that know no conditional writes say so; then the look before the upload has to do.
-        if (ifAbsent !== true || statusOf(causeOf(error)) !== 501) throw error;
+        const hasLooked = ifAbsent === true && withoutLooking !== true;
+        if (!hasLooked || statusOf(causeOf(error)) !== 501) throw error;
         condition = {};
         await ask();
       });

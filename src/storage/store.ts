@@ -29,6 +29,8 @@ export interface PutOptions {
   onBytes?: ((bytes: number) => void) | undefined;
   /** Refuses (store_exists) instead of replacing what is there under this key. */
   ifAbsent?: boolean;
+  /** With ifAbsent: does not look first, so that the store itself has to refuse; for the probe. */
+  withoutLooking?: boolean;
 }
 
 export interface GetOptions {

@@ -141,14 +141,26 @@ describe('doctor', () => {
     });
 
     it('says when objects are replaced that must not be', async () => {
-      // A store that does not know If-None-Match takes the second write as well; ours looks first, so HEAD lies too.
-      proxy.decide((request) => {
-        if (request.verb === 'HeadObject') return { kind: 'answer', status: 404 };
-        return request.headers['if-none-match'] === undefined ? undefined : { kind: 'lose' };
-      });
+      // A store that does not know If-None-Match takes the second write as well.
+      proxy.decide((request) =>
+        request.headers['if-none-match'] === undefined ? undefined : { kind: 'lose' },
+      );
+      const { code, findings } = await doctor();
+      expect(findings[0]).toMatchObject({ status: 'warn' });
+      expect(findings[0]!.text).toContain('cannot refuse to replace (an object is replaced');
+      expect(findings[0]!.hint).toContain('If-None-Match');
+      expect(code).toBe(0);
+    });
+
+    it('says when the store knows no condition', async () => {
+      proxy.decide((request) =>
+        request.headers['if-none-match'] === undefined
+          ? undefined
+          : { kind: 'answer', status: 501, code: 'NotImplemented' },
+      );
       const { findings } = await doctor();
-      expect(findings[0]).toMatchObject({ status: 'crit' });
-      expect(findings[0]!.text).toContain('refuse to replace (an object is replaced');
+      expect(findings[0]).toMatchObject({ status: 'warn' });
+      expect(findings[0]!.text).toMatch(/cannot refuse to replace \(.*501 NotImplemented/);
     });
 
     it('says that it cannot be reached, within seconds', async () => {
