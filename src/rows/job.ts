@@ -5,6 +5,7 @@ import { withAdvisoryLock } from '../pg/advisory-lock.ts';
 import { applyChanges } from '../plan/apply.ts';
 import { deleteJobSql, findJob, insertJobSql, saveJob } from '../sql/jobs.ts';
 import { displayName, visible } from '../sql/quote.ts';
+import type { KeyColumn } from '../sql/rows-batch.ts';
 import { listRowsLeaves, type RowsTableRow } from '../sql/rows-table.ts';
 import { ensureState } from '../state/history.ts';
 import type { RowsContext } from './context.ts';
@@ -16,11 +17,12 @@ import {
   jobPrefix,
   readJob,
   refresh,
+  tellRefreshed,
   type RowsCursor,
   type RowsJob,
   type RowsSpec,
 } from './spec.ts';
-import { loadRowsTable } from './table.ts';
+import { loadRowsTable, primaryKeyOf } from './table.ts';
 import { walk, type WalkResult } from './walk.ts';
 
 /** A job that is to be run: by hand, or as the configuration says. */
@@ -77,15 +79,7 @@ async function planOn(context: RowsContext, request: RowsRequest, table: RowsTab
   }
   refuseOther(request, begun, table);
   const fitted = refresh(begun.spec, begun.cursor, await listRowsLeaves(db, table.oid));
-  for (const name of fitted.gone) {
-    context.log.warn({ event: 'rows_table_gone', table: name }, `${visible(name)} is gone and passed over`);
-  }
-  for (const name of fitted.rewritten) {
-    context.log.warn(
-      { event: 'rows_table_rewritten', table: name },
-      `${visible(name)} was rewritten meanwhile, so the job begins there anew`,
-    );
-  }
+  tellRefreshed(context.log, fitted);
   const spec: RowsSpec = { ...begun.spec, leaves: fitted.leaves, stretches: fitted.stretches };
   const plan = await planRows(context, table, request.definition, request.limits, spec);
   return { request, plan, begun: { ...begun, spec }, cursor: fitted.cursor };
@@ -102,6 +96,17 @@ function refuseOther(request: RowsRequest, begun: RowsJob, table: RowsTableRow):
       },
     );
   }
+  const keys = primaryKeyOf(table);
+  if (begun.spec.definition.verb === 'mask' && !isSameKey(begun.spec.keys, keys)) {
+    throw new DbopsError(
+      'object_changed',
+      `the primary key of ${displayName(table)} is another than when the job "${name}" was begun`,
+      {
+        detail: 'the job finds its way along the key, so it cannot tell where it has been',
+        hint: `End it with "dbops rows cancel ${name}".`,
+      },
+    );
+  }
   if (begun.spec.tableOid !== table.oid) {
     throw new DbopsError(
       'object_changed',
@@ -111,6 +116,13 @@ function refuseOther(request: RowsRequest, begun: RowsJob, table: RowsTableRow):
       },
     );
   }
+}
+
+function isSameKey(one: KeyColumn[], other: KeyColumn[]): boolean {
+  return (
+    one.length === other.length &&
+    one.every((column, index) => column.name === other[index]?.name && column.type === other[index].type)
+  );
 }
 
 /**
@@ -154,8 +166,7 @@ export async function runJob(context: RowsContext, request: RowsRequest): Promis
       context.log.warn({ event: 'rows_effect', table: displayName(table) }, warning);
     }
     if (request.byHand) await context.consent(planned.plan.changes, questionOf(planned));
-    await begin(context, planned);
-    return await work(context, planned);
+    return await work(context, planned, await begin(context, planned));
   });
 }
 
@@ -166,7 +177,8 @@ function questionOf({ plan, begun }: PlannedJob): string {
   return `${verbs[plan.shape.verb]} about ${humanCount(plan.expectedRows)} rows of ${displayName(plan.table)}${done}?`;
 }
 
-async function begin(context: RowsContext, { request, plan, begun, cursor }: PlannedJob): Promise<void> {
+/** Returns the job as it is kept. */
+async function begin(context: RowsContext, { request, plan, begun, cursor }: PlannedJob): Promise<RowsSpec> {
   const { db, settings } = context;
   await context.history.begin(db, {
     job: request.name,
@@ -182,7 +194,7 @@ async function begin(context: RowsContext, { request, plan, begun, cursor }: Pla
   const name = `${jobPrefix}${request.name}`;
   if (begun !== undefined) {
     await saveJob(db, settings.stateSchema, { name, cursor, state: 'running', spec: begun.spec });
-    return;
+    return begun.spec;
   }
   const spec: RowsSpec = {
     hash: hashOf(request.definition),
@@ -192,16 +204,18 @@ async function begin(context: RowsContext, { request, plan, begun, cursor }: Pla
     cutoffText: plan.condition.cutoffText,
     leaves: plan.leaves,
     stretches: plan.stretches,
+    keys: plan.shape.keys,
     expectedRows: plan.expectedRows,
   };
   await db.execute(insertJobSql(settings.stateSchema, name, spec, 'running'));
+  return spec;
 }
 
-async function work(context: RowsContext, planned: PlannedJob): Promise<RowsResult> {
+async function work(context: RowsContext, planned: PlannedJob, spec: RowsSpec): Promise<RowsResult> {
   const { request, plan, begun, cursor } = planned;
   const { db, settings } = context;
   const watch = new Watch(context, request.limits, request.end);
-  const done = await walk(context, { job: request.name, plan, cursor, limits: request.limits, watch });
+  const done = await walk(context, { job: request.name, plan, spec, cursor, limits: request.limits, watch });
   if (done.stopped !== undefined) throw await stop(context, planned, done, done.stopped);
   await db.execute(deleteJobSql(settings.stateSchema, `${jobPrefix}${request.name}`));
   const { changed, skipped, left } = done.cursor;

@@ -54,7 +54,7 @@ export async function planRows(
   await readPlan(context, table, condition.sql);
   const effects = await findEffects(context, table, definition, condition.sql);
   const keys = primaryKeyOf(table);
-  if (definition.verb === 'mask' && keys.length === 0) throw needsKey(table);
+  if (definition.verb === 'mask') refuseKey(table, keys);
   const archive =
     definition.verb === 'move'
       ? await planArchiveTable(context, table, definition.to ?? '', definition.create)
@@ -89,6 +89,19 @@ export async function planRows(
   };
   const batch = await firstBatch(context, plan, limits, archive);
   return { ...plan, changes: [...plan.before, ...(batch === undefined ? [] : [batch])] };
+}
+
+function refuseKey(table: RowsTableRow, keys: KeyColumn[]): void {
+  if (keys.length === 0) throw needsKey(table);
+  if (!table.uniques.some((unique) => unique.isPrimary && unique.hasOwnOrder)) return;
+  throw new DbopsError(
+    'refused',
+    `the primary key of ${displayName(table)} has an order that is not the server's own`,
+    {
+      detail: 'an extension such as citext brings it: comparisons would find other rows than the index does',
+      hint: 'Mask it by a statement of your own.',
+    },
+  );
 }
 
 function needsKey(table: RowsTableRow): DbopsError {

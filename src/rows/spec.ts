@@ -2,8 +2,9 @@ import { createHash } from 'node:crypto';
 import type { RowsDefinition } from '../config/rows.ts';
 import { DbopsError } from '../errors.ts';
 import type { JobRow } from '../sql/jobs.ts';
+import type { Log } from '../output/log.ts';
 import { visible } from '../sql/quote.ts';
-import type { Position, Stretch } from '../sql/rows-batch.ts';
+import { mostMissed, type BatchRow, type KeyColumn, type Position, type Stretch } from '../sql/rows-batch.ts';
 
 /** Jobs over rows stand under this in the table of jobs. */
 export const jobPrefix = 'rows ';
@@ -25,6 +26,8 @@ export interface RowsSpec {
   cutoffText: string | null;
   leaves: SpecLeaf[];
   stretches: Stretch[];
+  /** The primary key, by which a mask finds its way. */
+  keys: KeyColumn[];
   /** Rows that the planner expected. */
   expectedRows: number;
 }
@@ -37,7 +40,7 @@ export interface RowsCursor {
   at: number;
   /** Null: at the beginning of the stretch. */
   after: Position;
-  /** Windows with rows that were passed over. */
+  /** Windows with rows that were passed over; of a mask, these rows. */
   again: Stretch[];
   /** Rows that were deleted, moved or changed. */
   changed: number;
@@ -112,6 +115,23 @@ export function withWindow(again: Stretch[], window: Stretch, most = 200): Stret
   return joins ? [...again.slice(0, -1), { ...last, upto: window.upto }] : [...again, window];
 }
 
+/**
+ * What is remembered of a batch that passed over rows. Of a mask it is the rows themselves: those between them would be
+ * masked once more. Says also how many are too many to be remembered. Pure.
+ */
+export function withMissed(
+  again: Stretch[],
+  window: Stretch,
+  batch: BatchRow,
+): { again: Stretch[]; forgotten: number } {
+  const missed = Math.max(batch.hits - batch.changed, 0);
+  if (missed === 0) return { again, forgotten: 0 };
+  if (batch.missed === undefined) return { again: withWindow(again, window), forgotten: 0 };
+  const kept = batch.missed.slice(0, Math.max(mostMissed - again.length, 0));
+  const rows = kept.map((key): Stretch => ({ leaf: window.leaf, after: null, upto: key, only: true }));
+  return { again: [...again, ...rows], forgotten: missed - kept.length };
+}
+
 /** What is left to walk after an interruption, when tables have changed meanwhile. */
 export interface Refreshed {
   leaves: SpecLeaf[];
@@ -144,11 +164,23 @@ export function refresh(
       ? { ...stretch, after: 0, upto: current[stretch.leaf]?.blocks ?? 0 }
       : stretch;
   };
-  const list = cursor.pass === 1 ? spec.stretches : cursor.again;
-  const here = list[cursor.at];
+  const isFirst = cursor.pass === 1;
+  const here = (isFirst ? spec.stretches : cursor.again)[cursor.at];
   const restarts = here !== undefined && (isGone(here) || isRewritten(here));
   const label = (leaf: SpecLeaf) => `${leaf.schema}.${leaf.name}`;
   const touched = [...spec.stretches, ...cursor.again];
+  /** Of a rewritten table one stretch, or none where the first pass still comes there. */
+  const again = (): Stretch[] => {
+    const left: Stretch[] = [];
+    for (const stretch of isFirst ? cursor.again : cursor.again.slice(cursor.at)) {
+      if (isGone(stretch)) continue;
+      const isDone = left.some((other) => other.leaf === stretch.leaf);
+      const comes = isFirst && spec.stretches.slice(cursor.at).some((other) => other.leaf === stretch.leaf);
+      if (isRewritten(stretch) && (isDone || comes)) continue;
+      left.push(fit(stretch));
+    }
+    return left;
+  };
   return {
     leaves: spec.leaves.map((leaf, index) => {
       const found = current[index];
@@ -157,7 +189,12 @@ export function refresh(
         : { oid: found.oid, schema: found.schema, name: found.name, file: found.file };
     }),
     stretches: spec.stretches.map(fit),
-    cursor: { ...cursor, after: restarts ? null : cursor.after, again: cursor.again.map(fit) },
+    cursor: {
+      ...cursor,
+      at: isFirst ? cursor.at : 0,
+      after: restarts ? null : cursor.after,
+      again: again(),
+    },
     gone: spec.leaves
       .filter((_, index) => touched.some((stretch) => stretch.leaf === index && isGone(stretch)))
       .map(label),
@@ -165,4 +202,17 @@ export function refresh(
       .filter((_, index) => touched.some((stretch) => stretch.leaf === index && isRewritten(stretch)))
       .map(label),
   };
+}
+
+/** Says which tables are passed over or begun anew. */
+export function tellRefreshed(log: Log, fitted: Pick<Refreshed, 'gone' | 'rewritten'>): void {
+  for (const name of fitted.gone) {
+    log.warn({ event: 'rows_table_gone', table: name }, `${visible(name)} is gone and passed over`);
+  }
+  for (const name of fitted.rewritten) {
+    log.warn(
+      { event: 'rows_table_rewritten', table: name },
+      `${visible(name)} was rewritten meanwhile, so the job begins there anew`,
+    );
+  }
 }

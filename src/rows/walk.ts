@@ -8,11 +8,22 @@ import { batchSizes, nextSize } from '../plan/batch-size.ts';
 import { saveJob } from '../sql/jobs.ts';
 import { listWaiters, type WaiterRow } from '../sql/locks.ts';
 import { displayName, visible } from '../sql/quote.ts';
+import { findLeafState } from '../sql/rows-parts.ts';
+import { listRowsLeaves } from '../sql/rows-table.ts';
+import type { Db } from '../pg/connection.ts';
 import { batchSettings, runBatch, type BatchMode, type BatchRow, type Stretch } from '../sql/rows-batch.ts';
 import type { RowsContext } from './context.ts';
 import type { RowsPlan } from './plan.ts';
 import type { StopReason, Watch } from './pressure.ts';
-import { jobPrefix, withWindow, type RowsCursor } from './spec.ts';
+import {
+  jobPrefix,
+  refresh,
+  tellRefreshed,
+  withMissed,
+  type RowsCursor,
+  type RowsSpec,
+  type SpecLeaf,
+} from './spec.ts';
 import { batchStatementTimeoutMs, windowOf } from './window.ts';
 
 /** Without waiting for rows, only a lock on the whole table can be in the way. */
@@ -28,6 +39,8 @@ export interface WalkWork {
   /** Without the prefix. */
   job: string;
   plan: RowsPlan;
+  /** As it is kept. */
+  spec: RowsSpec;
   cursor: RowsCursor;
   limits: RowsLimits;
   watch: Watch;
@@ -50,10 +63,11 @@ interface Gait {
 
 /**
  * Walks from the cursor to the end, batch by batch, each with its cursor in one transaction. At the end it goes once
- * more over the windows in which rows were locked. Throws what a batch throws when trying again does not help.
+ * more over what was locked. Throws what a batch throws when trying again does not help.
  */
-export async function walk(context: RowsContext, work: WalkWork): Promise<WalkResult> {
+export async function walk(context: RowsContext, begun: WalkWork): Promise<WalkResult> {
   const progress = { batches: 0, reportedAt: performance.now() };
+  let work = begun;
   let { cursor } = work;
   let gait: Gait = { size: Math.min(batchSizes.first, work.limits.batchSize), careful: 0, failures: 0 };
   for (;;) {
@@ -75,6 +89,10 @@ export async function walk(context: RowsContext, work: WalkWork): Promise<WalkRe
     try {
       done = await oneBatch(context, work, cursor, stretch, gait);
     } catch (error) {
+      if (error instanceof Rewritten) {
+        ({ work, cursor } = await beginAnew(context, work, cursor));
+        continue;
+      }
       gait = afterFailure(gait, error);
       await pause(50 * gait.failures * (0.5 + Math.random()), context.signal);
       continue;
@@ -106,6 +124,41 @@ function isEmpty(stretch: Stretch): boolean {
 
 function half(size: number): number {
   return Math.max(Math.floor(size / 2), batchSizes.least);
+}
+
+/** The table of a batch was rewritten, so that the batch looked at places of other rows. */
+class Rewritten extends Error {}
+
+/**
+ * Looks, now that the batch has locked the table, whether it was the one that the job means. Throws Rewritten, or
+ * object_changed; either way the batch must be rolled back.
+ */
+async function proveLeaf(db: Db, plan: RowsPlan, leaf: SpecLeaf, byPlaces: boolean): Promise<void> {
+  const now = await findLeafState(db, leaf.oid, plan.table.oid);
+  if (now?.isPart !== true || now.schema !== leaf.schema || now.name !== leaf.name) {
+    throw new DbopsError(
+      'object_changed',
+      `${displayName(leaf)} was detached, dropped or renamed while the job ran`,
+      { hint: 'The same command goes on with the tables that are there now.' },
+    );
+  }
+  if (byPlaces && now.file !== leaf.file) throw new Rewritten();
+}
+
+/** Fits the job to tables that were rewritten under it (VACUUM FULL, CLUSTER), and keeps that. */
+async function beginAnew(
+  context: RowsContext,
+  work: WalkWork,
+  cursor: RowsCursor,
+): Promise<{ work: WalkWork; cursor: RowsCursor }> {
+  const { db, settings, log } = context;
+  const fitted = refresh(work.spec, cursor, await listRowsLeaves(db, work.plan.table.oid));
+  tellRefreshed(log, fitted);
+  const { leaves, stretches } = fitted;
+  const spec = { ...work.spec, leaves, stretches };
+  const job = { name: `${jobPrefix}${work.job}`, cursor: fitted.cursor, state: 'running', spec };
+  if (!(await saveJob(db, settings.stateSchema, job))) throw jobGone(work.job);
+  return { work: { ...work, spec, plan: { ...work.plan, leaves, stretches } }, cursor: fitted.cursor };
 }
 
 interface OneBatch {
@@ -141,6 +194,7 @@ async function oneBatch(
     if (!isOurs) throw lockLost(plan);
     const window = await windowOf(db, plan.shape.keys, leaf, stretch, gait.size);
     const batch = await runBatch(db, plan.shape, leaf, window, mode);
+    await proveLeaf(db, plan, leaf, typeof stretch.upto === 'number');
     const next = advance(cursor, stretch, window, batch);
     const job = { name: `${jobPrefix}${work.job}`, cursor: next, state: 'running' };
     if (!(await saveJob(db, settings.stateSchema, job))) throw jobGone(work.job);
@@ -153,14 +207,15 @@ export function advance(cursor: RowsCursor, stretch: Stretch, window: Stretch, b
   const isOver = JSON.stringify(window.upto) === JSON.stringify(stretch.upto);
   const missed = Math.max(batch.hits - batch.changed, 0);
   const isFirst = cursor.pass === 1;
+  const { again, forgotten } = withMissed(cursor.again, window, batch);
   return {
     ...cursor,
     at: isOver ? cursor.at + 1 : cursor.at,
     after: isOver ? null : window.upto,
-    again: missed > 0 && isFirst ? withWindow(cursor.again, window) : cursor.again,
+    again: isFirst ? again : cursor.again,
     changed: cursor.changed + batch.changed,
     skipped: cursor.skipped + (isFirst ? missed : 0),
-    left: cursor.left + (isFirst ? 0 : missed),
+    left: cursor.left + (isFirst ? forgotten : missed),
     reason: undefined,
   };
 }

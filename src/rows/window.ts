@@ -17,6 +17,7 @@ export async function windowOf(
   size: number,
 ): Promise<Stretch> {
   const { upto, after } = stretch;
+  if (stretch.only === true) return stretch;
   if (typeof upto === 'number') {
     return { ...stretch, upto: Math.min(Number(after ?? 0) + Math.ceil(size / rowsInBlock), upto) };
   }

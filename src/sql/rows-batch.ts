@@ -18,6 +18,8 @@ export interface Stretch {
   leaf: number;
   after: Position;
   upto: string[] | number;
+  /** The one row whose key is `upto`: it was passed over, and its neighbours were not. */
+  only?: true | undefined;
 }
 
 /** What a batch does, apart from where. */
@@ -45,7 +47,12 @@ export interface BatchRow {
   hits: number;
   /** Rows that were deleted, moved or changed. */
   changed: number;
+  /** Of a mask: the keys of the others, at most `mostMissed` of them. */
+  missed?: string[][] | undefined;
 }
+
+/** So many keys of rows that were passed over are kept, one by one. */
+export const mostMissed = 1000;
 
 /** Writes a value into a statement: as a parameter, or as a literal of a script. */
 type Bind = (value: string, type: string) => string;
@@ -76,6 +83,7 @@ function rangeSql(keys: KeyColumn[], window: Stretch, bind: Bind): string {
   const row = `(${keys.map((key) => `t.${ident(key.name)}`).join(', ')})`;
   const values = (position: readonly string[]) =>
     `(${keys.map((key, index) => bind(position[index] ?? '', key.type)).join(', ')})`;
+  if (window.only === true) return `${row} = ${values(window.upto)}`;
   const after = Array.isArray(window.after) ? `${row} > ${values(window.after)} and ` : '';
   return `${after}${row} <= ${values(window.upto)}`;
 }
@@ -142,18 +150,51 @@ export async function runBatch(
   window: Stretch,
   mode: BatchMode,
 ): Promise<BatchRow> {
-  if (mode === 'plain') {
-    const { bind, values } = parameters();
-    const text = changeSql(shape, table, windowSql(shape, window, bind));
-    const hits = shape.mayKeep === true ? await countWindow(db, shape, table, window) : undefined;
-    const changed = await change(db, shape, text, values);
-    return { hits: hits ?? changed, changed };
+  const isCounted = mode !== 'plain' || shape.mayKeep === true;
+  // A masked row may fit again: which rows were passed over is asked behind the change, of a purge or move before it.
+  const before = isCounted && shape.verb !== 'mask' ? await countWindow(db, shape, table, window) : undefined;
+  const changed = mode === 'look' ? 0 : await changeWindow(db, shape, table, window, mode);
+  if (isCounted && shape.verb === 'mask') {
+    const { rows, keys } = await listMissed(db, shape, table, window);
+    return { hits: changed + rows, changed, missed: keys };
   }
-  const hits = await countWindow(db, shape, table, window);
-  if (mode === 'look') return { hits, changed: 0 };
+  return { hits: before ?? changed, changed };
+}
+
+async function changeWindow(
+  db: Db,
+  shape: BatchShape,
+  table: RelationName,
+  window: Stretch,
+  mode: 'plain' | 'careful',
+): Promise<number> {
   const { bind, values } = parameters();
-  const text = carefulSql(shape, table, windowSql(shape, window, bind));
-  return { hits, changed: await change(db, shape, text, values) };
+  const which = windowSql(shape, window, bind);
+  const text = mode === 'plain' ? changeSql(shape, table, which) : carefulSql(shape, table, which);
+  return await change(db, shape, text, values);
+}
+
+/** The rows of a window that fit and that this transaction has not written. */
+async function listMissed(
+  db: Db,
+  shape: BatchShape,
+  table: RelationName,
+  window: Stretch,
+): Promise<{ rows: number; keys: string[][] }> {
+  const { bind, values } = parameters();
+  const names = shape.keys.map((key) => `t.${ident(key.name)}`);
+  const [row] = await db.query<{ rows: number; keys: string[][] }>({
+    text: `/* dbops:rows-batch.missed */
+      with missed as (
+        select array[${names.map((name) => `${name}::text`).join(', ')}] as key from only ${relation(table)} as t
+         where ${windowSql(shape, window, bind)}
+           and t.xmin <> pg_catalog.pg_current_xact_id()::pg_catalog.xid)
+      select (select pg_catalog.count(*) from missed)::float8 as rows,
+             (select coalesce(pg_catalog.json_agg(m.key), '[]')
+                from (select key from missed limit ${String(mostMissed)}) as m) as keys`,
+    values,
+  });
+  return row ?? { rows: 0, keys: [] };
 }
 
 async function countWindow(db: Db, shape: BatchShape, table: RelationName, window: Stretch): Promise<number> {

@@ -28,3 +28,28 @@ export async function listRowsParts(db: Db, oid: number): Promise<RowsPart[]> {
     values: [oid],
   });
 }
+
+/** Where a table that holds rows of a job stands now. */
+export interface LeafState extends RelationName {
+  /** As in RowsLeaf. */
+  file: number;
+  /** It is the job's table, or still a partition of it. */
+  isPart: boolean;
+}
+
+/**
+ * Asked behind a statement that has locked the table: what is answered then held for that statement. Undefined when the
+ * table is gone. Privilege: none. Locks: none.
+ */
+export async function findLeafState(db: Db, oid: number, tableOid: number): Promise<LeafState | undefined> {
+  const [row] = await db.query<LeafState>({
+    text: `/* dbops:rows-parts.leaf-state */
+      select n.nspname as schema, c.relname as name, pg_catalog.pg_relation_filenode(c.oid)::int8::float8 as file,
+             c.oid = $2 or $2 in (select a.relid from pg_catalog.pg_partition_ancestors(c.oid) as a) as "isPart"
+        from pg_catalog.pg_class as c
+        join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
+       where c.oid = $1`,
+    values: [oid, tableOid],
+  });
+  return row;
+}

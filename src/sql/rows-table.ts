@@ -35,6 +35,8 @@ export interface RowsUnique {
   /** Of columns and expressions together. */
   keys: number;
   isPartial: boolean;
+  /** Its order is one of an extension or of somebody's own: operators outside of pg_catalog. */
+  hasOwnOrder: boolean;
   nullsNotDistinct: boolean;
 }
 
@@ -114,7 +116,10 @@ export async function findRowsTable(db: Db, table: RelationName): Promise<RowsTa
              ${triggersSql} as triggers,
              (select coalesce(pg_catalog.json_agg(pg_catalog.json_build_object(
                        'name', x.relname, 'isPrimary', i.indisprimary, 'keys', i.indnkeyatts,
-                       'isPartial', i.indpred is not null, 'nullsNotDistinct', ${nullsNotDistinct},
+                       'isPartial', i.indpred is not null, 'hasOwnOrder', exists (
+                         select from pg_catalog.pg_opclass as o
+                          where o.oid = any (i.indclass::oid[]) and o.opcnamespace <> 'pg_catalog'::regnamespace),
+                       'nullsNotDistinct', ${nullsNotDistinct},
                        'columns', (select coalesce(pg_catalog.json_agg(a.attname order by w.place), '[]')
                                      from pg_catalog.unnest(i.indkey::int2[]) with ordinality as w(number, place)
                                      join pg_catalog.pg_attribute as a

@@ -138,6 +138,28 @@ describe('a job', () => {
     ]);
     expect(fitted.cursor.after).toBeNull();
   });
+
+  it('walks a rewritten table once more, not once for each remembered window', () => {
+    const leaf = (oid: number, file: number) => ({ oid, schema: 's', name: `t${oid}`, file });
+    const spec = {
+      leaves: [leaf(1, 10), leaf(2, 20)],
+      stretches: [
+        { leaf: 0, after: 0, upto: 100 },
+        { leaf: 1, after: 0, upto: 100 },
+      ],
+    };
+    const window = (index: number, after: number): Stretch => ({ leaf: index, after, upto: after + 1 });
+    const again = [window(0, 3), window(0, 5), window(1, 3), window(1, 7)];
+    const rewritten = [
+      { ...leaf(1, 11), blocks: 8 },
+      { ...leaf(2, 20), blocks: 100 },
+    ];
+    const second = refresh(spec, { ...firstCursor, pass: 2, at: 1, after: 5, again }, rewritten);
+    expect(second.cursor).toMatchObject({ at: 0, after: null });
+    expect(second.cursor.again).toEqual([{ leaf: 0, after: 0, upto: 8 }, window(1, 3), window(1, 7)]);
+    const first = refresh(spec, { ...firstCursor, at: 0, after: 9, again }, rewritten);
+    expect(first.cursor).toMatchObject({ at: 0, after: null, again: [window(1, 3), window(1, 7)] });
+  });
 });
 
 describe('a batch', () => {
