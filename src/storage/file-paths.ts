@@ -126,8 +126,9 @@ export interface FoundFile {
 }
 
 /**
- * The files whose key begins with `prefix`, in order of the keys, as S3 lists them. Links and other special files are
- * passed over. Memory holds the names of the folders on one path.
+ * The files whose key begins with `prefix`, in order of the keys, as S3 lists them. Special files are passed over, links
+ * are not: get() refuses them, and a listing without what lies behind them would show an archive as lost. Throws
+ * store_failed at one. Memory holds the names of the folders on one path.
  */
 export async function* walk(
   root: string,
@@ -144,23 +145,40 @@ async function* walkFolder(
   start: string,
   take: (name: string) => boolean,
 ): AsyncGenerator<FoundFile> {
-  for (const { name, isFolder } of await entriesOf(join(root, folder))) {
+  for (const { name, kind } of await entriesOf(join(root, folder))) {
     const key = `${folder}${name}`;
-    if (isFolder) {
-      if (name.startsWith(start) && !name.startsWith('.')) yield* walkFolder(root, `${key}/`, '', take);
-    } else if (take(name) && (start === '' || name.startsWith(start))) {
-      yield { key, path: join(root, key) };
+    const isHidden = name.startsWith('.');
+    if (kind === 'file') {
+      if (take(name) && name.startsWith(start)) yield { key, path: join(root, key) };
+    } else if (name.startsWith(start) && !isHidden) {
+      if (kind === 'link') throw linkInside(join(root, key));
+      yield* walkFolder(root, `${key}/`, '', take);
     }
   }
 }
 
-/** Files and folders, in the order of the keys: a folder's name counts with its slash. */
-async function entriesOf(path: string): Promise<{ name: string; isFolder: boolean }[]> {
+function linkInside(path: string): DbopsError {
+  return new DbopsError('store_failed', `a symbolic link lies at ${JSON.stringify(path)}`, {
+    hint: 'Folders and objects of a store are real ones: put what it points at in its place, or mount the other disk there, or move the link out of the store.',
+  });
+}
+
+interface Entry {
+  name: string;
+  kind: 'file' | 'folder' | 'link';
+}
+
+/** Files, folders and links, in the order of the keys: a folder's name counts with its slash. */
+async function entriesOf(path: string): Promise<Entry[]> {
   try {
     const entries = await readdir(path, { withFileTypes: true });
     return entries
-      .filter((entry) => entry.isFile() || entry.isDirectory())
-      .map((entry) => ({ name: entry.name, isFolder: entry.isDirectory() }))
+      .flatMap((entry): Entry[] => {
+        const { name } = entry;
+        if (entry.isSymbolicLink()) return [{ name, kind: 'link' }];
+        if (entry.isDirectory()) return [{ name, kind: 'folder' }];
+        return entry.isFile() ? [{ name, kind: 'file' }] : [];
+      })
       .sort((a, b) => compareKeys(sortName(a), sortName(b)));
   } catch (error) {
     if (isMissing(error)) return [];
@@ -168,19 +186,20 @@ async function entriesOf(path: string): Promise<{ name: string; isFolder: boolea
   }
 }
 
-function sortName(entry: { name: string; isFolder: boolean }): string {
-  return entry.isFolder ? `${entry.name}/` : entry.name;
+function sortName(entry: Entry): string {
+  return entry.kind === 'folder' ? `${entry.name}/` : entry.name;
 }
 
-/** The names of the folders in one that hold an object somewhere below; S3 knows no others. */
+/** The names of the folders in one that hold an object somewhere below; S3 knows no others. Links as in walk(). */
 export async function foldersIn(
   root: string,
   prefix: string,
   take: (name: string) => boolean,
 ): Promise<string[]> {
   const names: string[] = [];
-  for (const { name, isFolder } of await entriesOf(join(root, prefix))) {
-    if (!isFolder || name.startsWith('.')) continue;
+  for (const { name, kind } of await entriesOf(join(root, prefix))) {
+    if (kind === 'file' || name.startsWith('.')) continue;
+    if (kind === 'link') throw linkInside(join(root, prefix, name));
     const first = await walkFolder(root, `${prefix}${name}/`, '', take).next();
     if (first.done !== true) names.push(name);
   }

@@ -41,9 +41,9 @@ async function failure(run: Promise<unknown>): Promise<DbopsError> {
   return error as DbopsError;
 }
 
-async function keysOf(of: Store): Promise<string[]> {
+async function keysOf(of: Store, prefix = ''): Promise<string[]> {
   const keys: string[] = [];
-  for await (const object of of.list('')) keys.push(object.key);
+  for await (const object of of.list(prefix)) keys.push(object.key);
   return keys;
 }
 
@@ -179,6 +179,9 @@ describe('a symbolic link', () => {
       () => store.head('link/secret'),
       () => store.delete('link/secret'),
       () => store.listFolders('link/'),
+      () => store.listFolders(''),
+      () => keysOf(store),
+      () => keysOf(store, 'real/'),
       () => store.get('real/secret'),
     ]) {
       const error = await failure(run());
@@ -187,12 +190,16 @@ describe('a symbolic link', () => {
     }
     expect(await store.head('real/secret')).toBeUndefined();
     await store.delete('real/secret');
-    expect(await keysOf(store)).toEqual(['real/object']);
+    expect(await keysOf(store, 'real/o')).toEqual(['real/object']);
     expect(fs.readdirSync(outside)).toEqual(['secret']);
     // What is put under the name of a link replaces the link, not what it points at.
     await store.put('real/secret', Buffer.from('ours'));
     expect(fs.readFileSync(path.join(outside, 'secret'), 'utf8')).toBe('secret');
     expect((await buffer(await store.get('real/secret'))).toString()).toBe('ours');
+    expect(await keysOf(store, 'real/')).toEqual(['real/object', 'real/secret']);
+    // What is hidden is none of the store's.
+    fs.renameSync(path.join(root, 'link'), path.join(root, '.link'));
+    expect(await store.listFolders('')).toEqual(['real']);
   });
 });
 
