@@ -133,6 +133,19 @@ describe('before the drop', () => {
     });
   }
 
+  it('a store whose disk is not there: refused, and dropped once it is back', async () => {
+    await archive();
+    const away = `${setup.store}-away`;
+    fs.renameSync(setup.store, away);
+    const refused = await setup.run(['archive', 'run'], later);
+    expect(refused.code, refused.stderr).toBe(4);
+    expect(refused.stderr).toContain(`directory ${setup.store} of the store "cold" is not there`);
+    expect(await ledgerStates(db)).toEqual(['events_6 detached']);
+    expect(fs.existsSync(setup.store)).toBe(false);
+    fs.renameSync(away, setup.store);
+    await expectDropped();
+  });
+
   it('one copy of two in zeros: dropped where one is required, refused where both are', async () => {
     const other = path.join(setup.dir, 'other');
     const configure = (required: number) =>
@@ -142,6 +155,7 @@ describe('before the drop', () => {
           top: `archive: { copies: [cold, other], required: ${String(required)} }\n`,
         }),
       );
+    fs.mkdirSync(other);
     configure(2);
     await archive();
     zero(partOf(other));
