@@ -29,7 +29,8 @@ export function parseDuration(text: string): Duration | undefined {
   if (match === null) return undefined;
   const count = Number(match[1]);
   const name = (match[2] ?? '').toLowerCase();
-  const unit = units[name] ?? units[name.replace(/s$/, '')];
+  const key = Object.hasOwn(units, name) ? name : name.replace(/s$/, '');
+  const unit = Object.hasOwn(units, key) ? units[key] : undefined;
   if (unit === undefined) return undefined;
   if (unit.months > 0 && !Number.isInteger(count)) return undefined;
   return { months: unit.months * count, seconds: unit.seconds * count };
