@@ -93,7 +93,7 @@ export async function walk(context: RowsContext, begun: WalkWork): Promise<WalkR
         ({ work, cursor } = await beginAnew(context, work, cursor));
         continue;
       }
-      gait = afterFailure(gait, error);
+      gait = afterFailure(gait, forbidden(work, error));
       await pause(50 * gait.failures * (0.5 + Math.random()), context.signal);
       continue;
     }
@@ -218,6 +218,28 @@ export function advance(cursor: RowsCursor, stretch: Stretch, window: Stretch, b
     left: cursor.left + (isFirst ? forgotten : missed),
     reason: undefined,
   };
+}
+
+/** What a constraint forbids (SQLSTATE class 23), with what can be done; other errors as they are. */
+function forbidden(work: WalkWork, error: unknown): unknown {
+  if (sqlStateOf(error)?.startsWith('23') !== true || !(error instanceof DbopsError)) return error;
+  const { table, shape } = work.plan;
+  const job = visible(work.job);
+  const place =
+    shape.target === undefined
+      ? displayName(table)
+      : `${displayName(table)} to ${displayName(shape.target.table)}`;
+  return new DbopsError(
+    'constraint_violated',
+    `the job "${job}" (${shape.verb} ${place}) met a row that a constraint forbids: ${visible(error.message)}`,
+    {
+      detail: error.detail === undefined ? undefined : visible(error.detail),
+      hint:
+        `Its batch was rolled back. Mend that row and run "dbops rows resume ${job}", or end the job with ` +
+        `"dbops rows cancel ${job}" and leave such rows out by --where.`,
+      cause: error,
+    },
+  );
 }
 
 /** The same window again, smaller and past locked rows. Throws what does not pass by waiting. */
