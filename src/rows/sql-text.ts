@@ -15,6 +15,9 @@ export interface SqlText {
   hasParameters: boolean;
 }
 
+/** What may stand between the name of a function and its parenthesis. */
+const space = String.raw`(?:\s|--[^\n]*|/\*[^]*?\*/)*`;
+
 /**
  * Reads an expression into words and strings, leaving out comments. No parser: whether it is SQL at all, the server
  * says. The order of the alternatives matters. Pure.
@@ -27,8 +30,8 @@ const token = new RegExp(
     String.raw`(?<string>'(?:[^']|'')*')`,
     String.raw`\$(?<tag>[\p{L}_][\p{L}\p{N}_]*|)\$(?<dollar>[^]*?)\$\k<tag>\$`,
     String.raw`(?<parameter>\$\d+)`,
-    String.raw`"(?<quoted>(?:[^"]|"")*)"(?<quotedCall>\s*\()?`,
-    String.raw`(?<word>[\p{L}_][\p{L}\p{N}_$]*)(?<call>\s*\()?`,
+    String.raw`"(?<quoted>(?:[^"]|"")*)"(?<quotedCall>${space}\()?`,
+    String.raw`(?<word>[\p{L}_][\p{L}\p{N}_$]*)(?<call>${space}\()?`,
   ].join('|'),
   'gu',
 );
@@ -70,11 +73,13 @@ const clocks = new Set([
   'timeofday',
   'age',
 ]);
-const clockStrings = new Set(['now', 'today', 'tomorrow', 'yesterday']);
+/** 'today 00:00' is read as that word by each type of time. */
+const clockString = /^\s*(?:now|today|tomorrow|yesterday)(?![\p{L}\p{N}_])/iu;
 
 /** The first thing in a text that depends on the clock; undefined when nothing does. Pure. */
 export function clockIn(text: SqlText): string | undefined {
-  const word = text.words.find((item) => !item.isQuoted && clocks.has(item.name));
-  if (word !== undefined && (word.name !== 'age' || word.isCall)) return word.name;
-  return text.strings.find((item) => clockStrings.has(item.trim().toLowerCase()));
+  const word = text.words.find(
+    (item) => clocks.has(item.name) && (item.isQuoted || item.name === 'age' ? item.isCall : true),
+  );
+  return word?.name ?? text.strings.find((item) => clockString.test(item));
 }
