@@ -4,7 +4,12 @@ import { sqlStateOf } from '../pg/sqlstate.ts';
 import { displayName, ident, visible } from '../sql/quote.ts';
 import { readTimeoutMs } from '../sql/relations.ts';
 import { listVolatile } from '../sql/rows-condition.ts';
-import { findDoubleAfterMask, type RowsTableRow, type RowsUnique } from '../sql/rows-table.ts';
+import {
+  findDoubleAfterMask,
+  type RowsColumn,
+  type RowsTableRow,
+  type RowsUnique,
+} from '../sql/rows-table.ts';
 import { checkText, readPlan, unknownColumn } from './condition.ts';
 import type { RowsContext } from './context.ts';
 import { primaryKeyOf } from './table.ts';
@@ -20,7 +25,8 @@ export interface MaskPlan {
 /** Where old values remain after a mask, whoever masks. */
 const remains =
   'the old values remain in dead rows until VACUUM and the reuse of their space, in WAL and its archive, ' +
-  'on standbys until they replay, and in every backup taken before';
+  'on standbys until they replay, and in every backup taken before; what --where and --set say of them stands in the ' +
+  "history and the jobs of dbops's own schema";
 
 /** Checks what is to be written, and whether unique columns can bear it. Throws usage or refused with the reason. */
 export async function planMask(
@@ -86,7 +92,7 @@ async function checkUnique(
   set: Record<string, string>,
   condition: string,
 ): Promise<string | undefined> {
-  const masked = unique.columns.filter((column) => column in set);
+  const masked = unique.columns.filter((column) => Object.hasOwn(set, column));
   if (masked.length === 0) return undefined;
   const makesNull = masked.some((column) => /^\s*null\s*$/i.test(set[column] ?? ''));
   if (makesNull && !unique.nullsNotDistinct) return undefined;
@@ -135,7 +141,13 @@ async function comparison(
   );
   if ((await listVolatile(context.db, calls)).length > 0) return undefined;
   const sql = set
-    .map(([name, expression]) => `t.${ident(name)} is distinct from (${expression}\n)`)
+    .map(([name, expression]) =>
+      isOther(
+        table.columns.find((column) => column.name === name),
+        name,
+        expression,
+      ),
+    )
     .join(' or ');
   try {
     await readPlan(context, table, sql);
@@ -145,4 +157,14 @@ async function comparison(
     if (sqlStateOf(error) === '42883') return undefined;
     throw error;
   }
+}
+
+/**
+ * Whether a column has another value than it would get. The new one is made what the column would hold: its type, cut and
+ * rounded. Collations may call two texts equal, such as 'A' and 'a'; "C" does so only when they are the same.
+ */
+function isOther(column: RowsColumn | undefined, name: string, expression: string): string {
+  const bytes = column?.isCollated === true ? ' collate pg_catalog."C"' : '';
+  const value = column === undefined ? `(${expression}\n)` : `(${expression}\n)::${column.type}`;
+  return `t.${ident(name)}${bytes} is distinct from ${value}${bytes}`;
 }

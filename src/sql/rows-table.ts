@@ -14,6 +14,8 @@ export interface RowsColumn {
   generated: string;
   /** a always, d by default, empty when the column is no identity. */
   identity: string;
+  /** It has a collation: two texts may be equal by it and not the same. */
+  isCollated: boolean;
   /** Values may be compressed or stored out of line. */
   isToasted: boolean;
 }
@@ -109,7 +111,7 @@ export async function findRowsTable(db: Db, table: RelationName): Promise<RowsTa
                        'name', a.attname, 'type', pg_catalog.format_type(a.atttypid, a.atttypmod),
                        'castType', pg_catalog.format_type(a.atttypid, -1), 'notNull', a.attnotnull,
                        'hasDefault', a.atthasdef and a.attgenerated = '' or a.attidentity <> '',
-                       'generated', a.attgenerated, 'identity', a.attidentity,
+                       'generated', a.attgenerated, 'identity', a.attidentity, 'isCollated', a.attcollation <> 0,
                        'isToasted', a.attstorage in ('x', 'm') and a.attgenerated <> 'v') order by a.attnum), '[]')
                 from pg_catalog.pg_attribute as a
                where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped) as columns,
@@ -271,7 +273,9 @@ export async function findDoubleAfterMask(
   condition: string,
   timeoutMs: number,
 ): Promise<boolean> {
-  const values = columns.map((column) => (column in set ? `(${set[column] ?? ''}\n)` : `t.${ident(column)}`));
+  const values = columns.map((column) =>
+    Object.hasOwn(set, column) ? `(${set[column] ?? ''}\n)` : `t.${ident(column)}`,
+  );
   const list = values.map((value, index) => `${value} as v${String(index)}`).join(', ');
   const names = values.map((_, index) => `m.v${String(index)}`);
   const [row] = await db.query<{ found: boolean }>({

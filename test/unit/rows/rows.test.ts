@@ -34,11 +34,11 @@ describe('what is typed', () => {
 describe('the text of a condition', () => {
   it('is read without what stands in strings, comments and quotes', () => {
     const text = readSql(
-      `a = 'now()' and E'it\\'s random()' <> b -- now()\n and "Now"(c) and $x$ $1 $x$ > /* $1 */ lower (d)`,
+      `a = 'be now()' and E'it\\'s random()' <> b -- now()\n and "Now"(c) and $x$ $1 $x$ > /* $1 */ lower (d)`,
     );
     expect(text.words.filter((word) => word.isCall).map((word) => word.name)).toEqual(['Now', 'lower']);
     expect(text.hasParameters).toBe(false);
-    expect(text.strings).toEqual(['now()', "it\\'s random()", ' $1 ']);
+    expect(text.strings).toEqual(['be now()', "it\\'s random()", ' $1 ']);
     expect(clockIn(text)).toBeUndefined();
   });
 
@@ -46,6 +46,11 @@ describe('the text of a condition', () => {
     ["at < now() - interval '1 day'", 'now'],
     ['d < CURRENT_DATE', 'current_date'],
     ["at < 'today'", 'today'],
+    ["at < ' Today 00:00'", ' Today 00:00'],
+    ["at < 'now'::timestamptz", 'now'],
+    ['at < pg_catalog."now"()', 'now'],
+    ['at < now /* it is */ ()', 'now'],
+    ['age /* of */ -- it\n (at) > x', 'age'],
     ['age(at) > x', 'age'],
   ])('asks for the time: %s', (text, found) => {
     expect(clockIn(readSql(text))).toBe(found);
@@ -53,6 +58,8 @@ describe('the text of a condition', () => {
 
   it('may have a column called age, and no parameters', () => {
     expect(clockIn(readSql('age > 3'))).toBeUndefined();
+    expect(clockIn(readSql(`"now" > 3 and note = 'nowhere'`))).toBeUndefined();
+    expect(readSql('random /**/ ()').words).toEqual([{ name: 'random', isCall: true, isQuoted: false }]);
     expect(readSql('a = $1').hasParameters).toBe(true);
   });
 });
@@ -231,6 +238,7 @@ describe('the columns of an archive table', () => {
     hasDefault: false,
     generated: '',
     identity: '',
+    isCollated: false,
     isToasted: false,
     ...more,
   });
