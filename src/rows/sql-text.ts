@@ -15,8 +15,11 @@ export interface SqlText {
   hasParameters: boolean;
 }
 
+/** A comment, and one within it: the server lets them nest. Nothing in it can be read in two ways, so no match is tried twice. */
+const comment = String.raw`/\*(?:[^*/]|\*(?!/)|/(?!\*)|/\*(?:[^*]|\*(?!/))*\*/)*\*/`;
+
 /** What may stand between the name of a function and its parenthesis. */
-const space = String.raw`(?:\s|--[^\n]*|/\*[^]*?\*/)*`;
+const space = String.raw`(?:\s|--[^\n]*\n|${comment})*`;
 
 /**
  * Reads an expression into words and strings, leaving out comments. No parser: whether it is SQL at all, the server
@@ -25,7 +28,7 @@ const space = String.raw`(?:\s|--[^\n]*|/\*[^]*?\*/)*`;
 const token = new RegExp(
   [
     String.raw`--[^\n]*`,
-    String.raw`/\*[^]*?\*/`,
+    comment,
     String.raw`(?<escaped>[eE]'(?:[^'\\]|\\[^]|'')*')`,
     String.raw`(?<string>'(?:[^']|'')*')`,
     String.raw`\$(?<tag>[\p{L}_][\p{L}\p{N}_]*|)\$(?<dollar>[^]*?)\$\k<tag>\$`,

@@ -59,6 +59,10 @@ describe('the text of a condition', () => {
   it('may have a column called age, and no parameters', () => {
     expect(clockIn(readSql('age > 3'))).toBeUndefined();
     expect(clockIn(readSql(`"now" > 3 and note = 'nowhere'`))).toBeUndefined();
+    expect(readSql('a /* x */ and /* y */ (b)').words.filter((word) => word.isCall)).toMatchObject([
+      { name: 'and' },
+    ]);
+    expect(readSql('random/* /* */ */()').words).toMatchObject([{ name: 'random', isCall: true }]);
     expect(readSql('random /**/ ()').words).toEqual([{ name: 'random', isCall: true, isQuoted: false }]);
     expect(readSql('a = $1').hasParameters).toBe(true);
   });
