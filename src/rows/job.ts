@@ -34,6 +34,8 @@ export interface RowsRequest {
   byHand: boolean;
   /** When the command ends that runs it. */
   end?: RunEnd | undefined;
+  /** All jobs of that command, for the history: one command is one run. */
+  jobs?: object[] | undefined;
 }
 
 /** A job with its plan, before anything is changed. */
@@ -126,16 +128,18 @@ function isSameKey(one: KeyColumn[], other: KeyColumn[]): boolean {
 }
 
 /**
- * Says when the jobs of one command end, before the first of them begins: --max-time and --until count for all of them
+ * Makes the jobs of one command ready: says when they end, before the first of them begins: --max-time and --until count for all of them
  * together, and for what they wait for.
  */
-export async function withEnds(
+export async function asOneCommand(
   context: Pick<RowsContext, 'db' | 'now'>,
   requests: RowsRequest[],
 ): Promise<RowsRequest[]> {
   const ended: RowsRequest[] = [];
+  const jobs = requests.map(({ name, definition }) => ({ job: name, ...definition }));
   for (const request of requests) {
-    ended.push({ ...request, end: await findRunEnd(context, request.limits, request.definition.timezone) });
+    const end = await findRunEnd(context, request.limits, request.definition.timezone);
+    ended.push({ ...request, end, jobs });
   }
   return ended;
 }
@@ -180,11 +184,11 @@ function questionOf({ plan, begun }: PlannedJob): string {
 /** Returns the job as it is kept. */
 async function begin(context: RowsContext, { request, plan, begun, cursor }: PlannedJob): Promise<RowsSpec> {
   const { db, settings } = context;
-  await context.history.begin(db, {
-    job: request.name,
-    ...request.definition,
-    cutoff: plan.condition.cutoff,
-  });
+  if (context.history.runId === undefined) {
+    const one = { job: request.name, ...request.definition, cutoff: plan.condition.cutoff };
+    const isOne = request.jobs === undefined || request.jobs.length < 2;
+    await context.history.begin(db, isOne ? one : { jobs: request.jobs });
+  }
   await ensureState(db, settings.stateSchema);
   await applyChanges(db, plan.before, context.applied, {
     log: context.log,

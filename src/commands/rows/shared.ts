@@ -10,7 +10,7 @@ import {
   past,
   planJob,
   runJob,
-  withEnds,
+  asOneCommand,
   type RowsRequest,
   type RowsResult,
 } from '../../rows/job.ts';
@@ -154,7 +154,7 @@ export async function runRequests(
   }
   const results: RowsResult[] = [];
   const failures: { request: RowsRequest; error: DbopsError }[] = [];
-  for (const [index, request] of (await withEnds(job, requests)).entries()) {
+  for (const [index, request] of (await asOneCommand(job, requests)).entries()) {
     try {
       const late = index > 0 ? notBegun(request) : undefined;
       if (late !== undefined) throw late;
