@@ -9,7 +9,10 @@ export interface KeyColumn {
   type: string;
 }
 
-/** Where a stretch begins or ends: values of the key as text, or a block. Null: at the beginning. */
+/**
+ * Where a stretch begins or ends: values of the key as text, or a block. A fraction of a block is a line in it, in parts of
+ * 65536, which a double keeps exactly. Null: at the beginning.
+ */
 export type Position = string[] | number | null;
 
 /** A piece of one table: keys behind `after` up to and with `upto`, or blocks from `after` up to before `upto`. */
@@ -75,10 +78,7 @@ function windowSql(shape: BatchShape, window: Stretch, bind: Bind): string {
 function rangeSql(keys: KeyColumn[], window: Stretch, bind: Bind): string {
   if (typeof window.upto === 'number') {
     const first = typeof window.after === 'number' ? window.after : 0;
-    return (
-      `t.ctid >= '(${String(first)},0)'::pg_catalog.tid and ` +
-      `t.ctid < '(${String(window.upto)},0)'::pg_catalog.tid`
-    );
+    return `t.ctid >= ${tidSql(first)} and ` + `t.ctid < ${tidSql(window.upto)}`;
   }
   const row = `(${keys.map((key) => `t.${ident(key.name)}`).join(', ')})`;
   const values = (position: readonly string[]) =>
@@ -86,6 +86,14 @@ function rangeSql(keys: KeyColumn[], window: Stretch, bind: Bind): string {
   if (window.only === true) return `${row} = ${values(window.upto)}`;
   const after = Array.isArray(window.after) ? `${row} > ${values(window.after)} and ` : '';
   return `${after}${row} <= ${values(window.upto)}`;
+}
+
+/** Lines of a block are numbered from 1 in 16 bits ("ItemPointerData" in src/include/storage/itemptr.h). */
+export const lineNumbers = 65_536;
+
+function tidSql(position: number): string {
+  const block = Math.floor(position);
+  return `'(${String(block)},${String(Math.round((position - block) * lineNumbers))})'::pg_catalog.tid`;
 }
 
 /** The statement that changes rows; a move deletes and inserts in one, and says how many rows of each it were. */

@@ -31,6 +31,14 @@ describe('the time of a command', () => {
     await db.query('drop trigger slow on first');
     expect((await rows(workspace, 'run', '--max-time', '10min')).code).toBe(0);
     expect((await count(db, 'public.first')) + (await count(db, 'public.second'))).toBe(0);
+    expect(
+      await db.query(
+        "select outcome, jsonb_array_length(plan::jsonb -> 'jobs') as jobs from dbops.run order by id",
+      ),
+    ).toEqual([
+      { outcome: 'partly done', jobs: 2 },
+      { outcome: 'done', jobs: 2 },
+    ]);
     const [job] = await db.query<{ rows: number }>('select count(*)::int as rows from dbops.job');
     expect(job!.rows).toBe(0);
   });
@@ -63,5 +71,19 @@ describe('the time of a command', () => {
     } finally {
       await db.query('select pg_drop_replication_slot($1)', [slot]);
     }
+  });
+});
+
+describe('rows that are slow one by one', () => {
+  it('are done in pieces of a block', async () => {
+    // About 200 rows in each block, of which 5 s are enough for 100.
+    await db.query('create table heavy (id int)');
+    await db.query('insert into heavy select n from generate_series(1, 220) as n');
+    await db.query(`create function drag() returns trigger language plpgsql
+      as 'begin perform pg_catalog.pg_sleep(0.05); return null; end'`);
+    await db.query('create trigger drag after delete on heavy for each row execute function drag()');
+    const result = await rows(workspace, 'purge', 'heavy', '--where', 'true', '--yes', '--batch-size', '40');
+    expect(result.code, result.stderr).toBe(0);
+    expect(await count(db, 'public.heavy')).toBe(0);
   });
 });

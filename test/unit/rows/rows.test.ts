@@ -8,6 +8,7 @@ import { tooFarBehind } from '../../../src/rows/pressure.ts';
 import { defaultName, firstCursor, hashOf, refresh, withWindow } from '../../../src/rows/spec.ts';
 import { clockIn, readSql } from '../../../src/rows/sql-text.ts';
 import { advance } from '../../../src/rows/walk.ts';
+import { placeBehind } from '../../../src/rows/window.ts';
 import { batchScript, type Stretch } from '../../../src/sql/rows-batch.ts';
 import type { RowsColumn } from '../../../src/sql/rows-table.ts';
 
@@ -198,6 +199,18 @@ describe('a batch', () => {
   it('or by blocks', () => {
     const sql = batchScript(shape, { schema: 's', name: 't' }, { leaf: 0, after: 5, upto: 25 });
     expect(sql).toContain("t.ctid >= '(5,0)'::pg_catalog.tid and t.ctid < '(25,0)'::pg_catalog.tid");
+  });
+
+  it('of few rows is a piece of a block, and the pieces leave nothing out', () => {
+    expect(placeBehind(5, 1000)).toBe(25);
+    expect(placeBehind(5.5, 1000)).toBe(25);
+    const places = [5];
+    while (places.at(-1)! < 6) places.push(placeBehind(places.at(-1)!, 10));
+    expect(places).toHaveLength(31);
+    const kept = JSON.parse(JSON.stringify(places)) as number[];
+    const sql = batchScript(shape, { schema: 's', name: 't' }, { leaf: 0, after: kept[1]!, upto: kept[2]! });
+    expect(sql).toContain("t.ctid >= '(5,10)'::pg_catalog.tid and t.ctid < '(5,20)'::pg_catalog.tid");
+    expect(kept.at(-1)).toBe(6);
   });
 
   it('grows by at most 1.2 and shrinks by at most half', () => {
