@@ -111,7 +111,7 @@ export class FileStore implements Store {
     const path = join(this.#root, key);
     return await this.#named('look at', path, async () => {
       const info = await statOf(path);
-      if (info?.isFile() !== true) return undefined;
+      if (info?.isFile() !== true) return this.#nothing();
       await refuseLinks(this.#root, dirname(path));
       return { key, sizeBytes: info.size, modifiedAt: info.mtime };
     });
@@ -123,6 +123,7 @@ export class FileStore implements Store {
   ): AsyncIterable<StoredObject> {
     checkPrefix(prefix);
     try {
+      await refuseMissingRoot(this.name, this.#root);
       await this.#refuseLinks(prefix);
       for await (const { key, path } of walk(this.#root, prefix, isKey)) {
         if (options.signal?.aborted === true) throw interrupted(options.signal);
@@ -137,6 +138,7 @@ export class FileStore implements Store {
   async listFolders(prefix: string): Promise<string[]> {
     checkFolder(prefix);
     return await this.#named('list', join(this.#root, prefix), async () => {
+      await refuseMissingRoot(this.name, this.#root);
       await this.#refuseLinks(prefix);
       return await foldersIn(this.#root, prefix, isKey);
     });
@@ -146,7 +148,7 @@ export class FileStore implements Store {
     checkKey(key);
     const path = join(this.#root, key);
     await this.#named('delete', path, async () => {
-      if ((await statOf(path))?.isFile() !== true) return;
+      if ((await statOf(path))?.isFile() !== true) return this.#nothing();
       await refuseLinks(this.#root, dirname(path));
       await removeFile(path);
       await removeEmptyFolders(this.#root, dirname(path));
@@ -157,6 +159,7 @@ export class FileStore implements Store {
     checkPrefix(prefix);
     const folder = prefix.slice(0, prefix.lastIndexOf('/') + 1);
     try {
+      await refuseMissingRoot(this.name, this.#root);
       await this.#refuseLinks(prefix);
       for await (const { key, path } of walk(this.#root, folder, (name) => temporaryName.test(name))) {
         const id = basename(path);
@@ -175,7 +178,7 @@ export class FileStore implements Store {
     const path = join(this.#root, dirname(upload.key), upload.id);
     await this.#named('delete', path, async () => {
       if (!temporaryName.test(upload.id) || upload.id.includes('/')) return;
-      if ((await statOf(path))?.isFile() !== true) return;
+      if ((await statOf(path))?.isFile() !== true) return this.#nothing();
       await refuseLinks(this.#root, dirname(path));
       await unlink(path);
       await removeEmptyFolders(this.#root, dirname(path));
@@ -208,9 +211,15 @@ export class FileStore implements Store {
       await refuseLinks(this.#root, dirname(path));
       return await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
     } catch (error) {
-      if (isMissing(error)) throw this.#missing(key);
-      throw error;
+      if (!isMissing(error)) throw error;
+      await this.#nothing();
+      throw this.#missing(key);
     }
+  }
+
+  /** What is not found may be on a disk that is not mounted: taken for gone, it would be made anew, or said to be removed. */
+  async #nothing(): Promise<undefined> {
+    await refuseMissingRoot(this.name, this.#root);
   }
 
   /** link(2) refuses what exists, which rename(2) replaces. */

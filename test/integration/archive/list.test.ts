@@ -140,11 +140,20 @@ describe('archive list --rebuild', () => {
 
   it('takes a store that shows nothing at all for one that is not mounted', async () => {
     const before = await ledger();
-    for (const store of ['local', 'offsite']) fs.renameSync(site.folder(store), `${site.folder(store)}-away`);
+    const folders = ['local', 'offsite'].map(site.folder);
+    for (const folder of folders) fs.renameSync(folder, `${folder}-away`);
+    const refused = await site.run(['archive', 'list', '--rebuild']);
+    expect([refused.code, refused.stderr]).toEqual([7, expect.stringContaining('is not there')]);
+    expect(await ledger()).toEqual(before);
+    // The directory that a disk is mounted on is there without the disk, too.
+    for (const folder of folders) fs.mkdirSync(folder);
     const { archives, changes, differences } = await site.json<Listed>(['archive', 'list', '--rebuild']);
     expect([archives, changes]).toEqual([[], 0]);
     expect(differences).toHaveLength(before.length);
-    for (const store of ['local', 'offsite']) fs.renameSync(`${site.folder(store)}-away`, site.folder(store));
+    for (const folder of folders) {
+      fs.rmdirSync(folder);
+      fs.renameSync(`${folder}-away`, folder);
+    }
     expect(await ledger()).toEqual(before);
   });
 });

@@ -97,6 +97,34 @@ describe('a root that is not there', () => {
   });
 });
 
+describe('a disk that is not mounted', () => {
+  it('is told from one that holds nothing, whatever is asked', async () => {
+    await store.put('a/object', Buffer.from('x'));
+    fs.renameSync(root, `${root}-away`);
+    const uploads = async () => {
+      for await (const upload of store.listUploads('a/')) return upload;
+      return undefined;
+    };
+    for (const run of [
+      () => store.head('a/object'),
+      () => store.get('a/object'),
+      () => store.listFolders(''),
+      () => store.delete('a/object'),
+      () =>
+        store.abortUpload({ key: 'a/object', id: '.upload-0123456789abcdef-object', startedAt: new Date() }),
+      () => keysOf(store),
+      uploads,
+    ]) {
+      const error = await failure(run());
+      expect(error.code).toBe('store_failed');
+      expect(error.message).toBe(`the directory ${root} of the store "local" is not there`);
+    }
+    fs.renameSync(`${root}-away`, root);
+    expect(await keysOf(store)).toEqual(['a/object']);
+    expect(await store.head('a/other')).toBeUndefined();
+  });
+});
+
 describe('a folder', () => {
   /** The directories that are synced while something runs. */
   async function syncedBy(run: () => Promise<unknown>): Promise<string[]> {
