@@ -41,6 +41,7 @@ export async function findArchive(
   id: string,
   options: SearchOptions = {},
 ): Promise<FoundArchive> {
+  refuseNoId(id);
   if (stores.length === 0) {
     throw new DbopsError('store_unknown', 'there is no store to look for archives in', {
       hint: 'The configuration has no stores: name one under "stores:", with its url.',
@@ -131,6 +132,14 @@ async function below(store: Store, prefixes: string[], signal: AbortSignal | und
     for (const folder of await store.listFolders(prefix, { signal })) found.push(`${prefix}${folder}/`);
   }
   return found;
+}
+
+/** Every id begins with nothing: a variable that a script forgot to set must not name an archive. Throws usage. */
+export function refuseNoId(id: string): void {
+  if (id !== '') return;
+  throw new DbopsError('usage', 'the id of the archive is empty', {
+    hint: 'Is the variable that it comes from set? "dbops archive list" shows the ids.',
+  });
 }
 
 function notFound(id: string, stores: Store[]): DbopsError {

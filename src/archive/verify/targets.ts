@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { DbopsError } from '../../errors.ts';
 import { visible } from '../../sql/quote.ts';
+import { refuseNoId } from '../catalogue.ts';
 import type { Surveyed } from '../survey.ts';
 
 /** Which archives are verified: those named, all, or a sample. */
@@ -49,6 +50,7 @@ export function sampleOf<Item extends { id: string }>(items: Item[], share: numb
 }
 
 function findOne(archives: Surveyed[], id: string): Surveyed {
+  refuseNoId(id);
   const begun = archives.filter((archive) => archive.id.startsWith(id));
   const found = begun.find((archive) => archive.id === id) ?? begun[0];
   if (found === undefined) {

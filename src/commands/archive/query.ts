@@ -1,6 +1,8 @@
 import os from 'node:os';
 import type { Cell } from '../../archive/parquet/values.ts';
 import { queryArchives, type QueryContext, type QueryRun } from '../../archive/query/query.ts';
+import { parseStoreUrl } from '../../config/store-url.ts';
+import type { StoreSettings } from '../../config/stores.ts';
 import { DbopsError } from '../../errors.ts';
 import { toJson } from '../../output/json.ts';
 import { csvLine, fieldNames, plainText } from '../../output/rows.ts';
@@ -104,8 +106,11 @@ async function withQuery<T>(
   }
 }
 
-/** A store that no configuration names: credentials come from the environment, as those of AWS do. */
-function byUrl(url: string) {
+/** A store that no configuration names: credentials come from the environment, as those of AWS do. Throws usage. */
+function byUrl(url: string): StoreSettings {
+  const place = parseStoreUrl(url);
+  // Not with the URL itself: it may hold what it must not.
+  if ('problem' in place) throw new DbopsError('usage', `the URL of --store ${place.problem}`);
   return { name: url, url, pathStyle: false };
 }
 
