@@ -6,7 +6,8 @@ import { createMonth, PARTITION, writeArchiveConfig } from './data.mjs';
 
 const TARGET = 0.1;
 const OTHER_MONTHS = [1, 2, 3, 4, 6, 7, 8, 9, 10];
-const DAY = "select count(*), sum(value) from public.events where at >= '2026-05-17' and at < '2026-05-18'";
+const DAY =
+  'select count(*), sum(value) from public.events where "at" >= \'2026-05-17\' and "at" < \'2026-05-18\'';
 
 /** One day out of ten archived months, of which the queried one is of the full size, against restoring that month. */
 export const query = {
