@@ -1,19 +1,11 @@
 import { durationMs } from '../../config/duration.ts';
-import { splitTable } from '../../config/settings.ts';
 import { DbopsError } from '../../errors.ts';
 import type { Change } from '../../plan/step.ts';
 import type { PlanContext } from '../../partition/context.ts';
-import { gridOfBranch } from '../../partition/model/diagnose.ts';
-import type { Point } from '../../partition/model/key.ts';
 import { currentPoints, loadSets } from '../../partition/model/load-sets.ts';
-import { duePartitions, policyOf } from '../../partition/model/retention.ts';
-import {
-  setOfParent,
-  type Branch,
-  type FinitePartition,
-  type PartitionSet,
-} from '../../partition/model/set.ts';
-import { positionUnknown, type Problem } from '../../partition/problems.ts';
+import { policyOf } from '../../partition/model/retention.ts';
+import { setOfParent, type PartitionSet } from '../../partition/model/set.ts';
+import type { Problem } from '../../partition/problems.ts';
 import { planDetachOf } from '../../partition/retire/detach.ts';
 import { parseMark } from '../../partition/retire/marker.ts';
 import { finalizeChanges } from '../../partition/retire/pending.ts';
@@ -24,12 +16,9 @@ import { listMembers } from '../../sql/detach.ts';
 import { listOpenLedger, type LedgerRow } from '../../sql/ledger.ts';
 import { displayName, relation } from '../../sql/quote.ts';
 import type { ArchiveTarget } from '../export/target.ts';
+import { dueOf, namedPartitions, type Candidate, type Goal } from './choose.ts';
 import { planCopies, type PlannedCopies } from './copies.ts';
 import type { DropCandidate } from './retire.ts';
-
-export const goals = ['verified', 'detached', 'dropped'] as const;
-/** How far a run goes with each partition. */
-export type Goal = (typeof goals)[number];
 
 export interface RunOptions {
   /** Partitions by name; empty: those that are due. */
@@ -94,147 +83,13 @@ export async function planRun(context: PlanContext, options: RunOptions): Promis
   };
   const chosen =
     options.partitions.length > 0
-      ? namedPartitions(context, sets, points, ledger, options)
+      ? namedPartitions(context, sets, points, ledger, options.partitions, options.until)
       : sets.flatMap((set) => dueOf(context, set, points.get(set.rootOid), options.max, plan));
   for (const item of chosen) await addArchive(context, item, rows, options, plan);
   if (options.partitions.length === 0 && options.until !== 'verified') {
     planRetired(context, sets, { rows, ledger }, options, plan);
   }
   return plan;
-}
-
-interface Candidate {
-  set: PartitionSet;
-  branch: Branch;
-  partition: FinitePartition;
-}
-
-function dueOf(
-  context: PlanContext,
-  set: PartitionSet,
-  current: Point | undefined,
-  max: number,
-  plan: RunPlan,
-): Candidate[] {
-  if (set.settings.retention === undefined || policyOf(set) !== 'archive') return [];
-  try {
-    if (set.settings.archive.copies.length === 0) throw noStore(set);
-    if (current === undefined) throw positionUnknown(set.label);
-    for (const branch of set.branches) gridOfBranch(set, branch);
-    const due = set.branches.flatMap((branch) =>
-      duePartitions(set, branch, current)
-        .filter((partition) => isSettled(context, set, partition))
-        .map((partition) => ({ set, branch, partition })),
-    );
-    if (due.length > max) {
-      plan.notes.push(
-        `${set.label}: ${String(due.length)} due, ${String(max)} in this run; --max lifts the limit`,
-      );
-    }
-    return due.slice(0, max);
-  } catch (error) {
-    if (!(error instanceof DbopsError)) throw error;
-    plan.problems.push({ table: set.label, error });
-    return [];
-  }
-}
-
-function noStore(set: PartitionSet): DbopsError {
-  return new DbopsError('store_unknown', `${set.label} has rows to archive, and no store is configured`, {
-    hint: 'Add one under "stores" (url: file:///path or s3://bucket/prefix), or say "then: delete" in its retention.',
-  });
-}
-
-/** Whether nobody writes to it any more, as far as its bound and the configured time tell. */
-function isSettled(context: PlanContext, set: PartitionSet, partition: FinitePartition): boolean {
-  if (!set.codec.isTime) return true;
-  const settledAt = BigInt(context.now.getTime() - durationMs(set.settings.archive.settle)) * 1000n;
-  return partition.range.to <= settledAt;
-}
-
-/** Named ones need not be due, but closed; before their time they are only copied. */
-function namedPartitions(
-  context: PlanContext,
-  sets: PartitionSet[],
-  points: Map<number, Point | undefined>,
-  ledger: LedgerRow[],
-  options: RunOptions,
-): Candidate[] {
-  return options.partitions.map((text) => {
-    const name = splitTable(text);
-    const label = displayName(name);
-    for (const set of sets) {
-      for (const branch of set.branches) {
-        const isIt = (item: { schema: string; name: string }) =>
-          item.schema === name.schema && item.name === name.name;
-        if (branch.defaultPartition !== undefined && isIt(branch.defaultPartition))
-          throw isDefault(label, set);
-        const partition = branch.partitions.find(isIt);
-        if (partition === undefined) continue;
-        const { range } = partition;
-        if (range?.from === undefined || range.to === undefined) {
-          throw new DbopsError('refused', `${label} has no end: it is still open`, {
-            hint: 'Split it into periods first: dbops partition drain.',
-          });
-        }
-        const finite = { ...partition, range: { from: range.from, to: range.to } };
-        checkNamed(context, set, branch, finite, points.get(set.rootOid), options);
-        return { set, branch, partition: finite };
-      }
-    }
-    throw notAttached(
-      label,
-      ledger.find((row) => row.schema === name.schema && row.name === name.name),
-    );
-  });
-}
-
-function isDefault(label: string, set: PartitionSet): DbopsError {
-  return new DbopsError('refused', `${label} is the default partition of ${set.label}, which has no period`, {
-    hint: `Move its rows into partitions of their own first: dbops partition drain ${set.label} --from ${label}.`,
-  });
-}
-
-function notAttached(label: string, row: LedgerRow | undefined): DbopsError {
-  if (row === undefined) {
-    return new DbopsError('table_not_found', `${label} is not a partition of a configured table`, {
-      hint: '"dbops partition list <table>" shows the partitions.',
-    });
-  }
-  return new DbopsError('refused', `${label} was detached from ${row.parent} already and is in quarantine`, {
-    hint:
-      row.archiveId === null
-        ? `To archive it, attach it again: dbops partition attach ${label} --to ${row.parent}.`
-        : `Archive ${row.archiveId} holds it.`,
-  });
-}
-
-function checkNamed(
-  context: PlanContext,
-  set: PartitionSet,
-  branch: Branch,
-  partition: FinitePartition,
-  current: Point | undefined,
-  options: RunOptions,
-): void {
-  const label = displayName(partition);
-  if (set.settings.archive.copies.length === 0) throw noStore(set);
-  if (current === undefined) throw positionUnknown(set.label);
-  if (partition.range.to > current || !isSettled(context, set, partition)) {
-    throw new DbopsError(
-      'refused',
-      `${label} is still open: its period ends at ${set.codec.format(partition.range.to)}`,
-      {
-        hint: 'Rows may still come until "archive.settle" after its end.',
-      },
-    );
-  }
-  if (options.until === 'verified') return;
-  const isDue = duePartitions(set, branch, current).some((item) => item.oid === partition.oid);
-  if (isDue && policyOf(set) === 'archive') return;
-  throw new DbopsError('refused', `${label} is not due: its policy keeps it in the table`, {
-    hint: 'Give --until verified to copy it all the same; it stays attached then.',
-  });
 }
 
 async function addArchive(

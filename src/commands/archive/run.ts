@@ -1,4 +1,5 @@
-import { goals, planRun, type Goal, type RunOptions } from '../../archive/run/plan.ts';
+import { goals, type Goal } from '../../archive/run/choose.ts';
+import { planRun, type RunOptions } from '../../archive/run/plan.ts';
 import { describePlan } from '../../archive/run/describe.ts';
 import { runArchive, type RunLine } from '../../archive/run/run.ts';
 import { DbopsError } from '../../errors.ts';
