@@ -26,8 +26,13 @@ export const query = {
     const { config } = writeArchiveConfig(bench.dir, 'query', { archive: 'parquet: true' });
     await runDbops(['archive', 'run', '--max', '20', '--until', 'verified'], { url, config });
     const { stdout } = await runDbops(['archive', 'list', '--json'], { url, config });
-    const list = /** @type {{ id: string, partition: string }[]} */ (archivesOf(JSON.parse(stdout).data));
-    const id = list.find((item) => item.partition === PARTITION)?.id ?? '';
+    const { archives } =
+      /** @type {{ archives: { id: string, partition: { schema: string, name: string } }[] }} */ (
+        JSON.parse(stdout).data
+      );
+    const isQueried = (/** @type {{ schema: string, name: string }} */ { schema, name }) =>
+      `${schema}.${name}` === PARTITION;
+    const id = archives.find(({ partition }) => isQueried(partition))?.id ?? '';
     const empty = await bench.emptyDatabase('archive_queried');
     const asked = await runDbops(['archive', 'query', DAY], { url, config });
     const read =
@@ -57,8 +62,3 @@ export const query = {
     ];
   },
 };
-
-/** @param {any} data of `archive list --json` */
-function archivesOf(data) {
-  return Array.isArray(data) ? data : (data.archives ?? []);
-}
