@@ -137,6 +137,8 @@ async function exportTo(
   let facts: Facts;
   try {
     const snapshot = await beginSnapshot(session, target.partition, target.partition.oid);
+    // The count of the rows would otherwise take every core for itself.
+    if (context.isGentle) await session.execute('set max_parallel_workers_per_gather = 0');
     // What comes after a kill believes a manifest only if the snapshot was this ledger's own.
     await recordBaseline(db, settings.stateSchema, where.id, snapshot.xmin);
     const definition = await loadDefinition(session, target.partition.oid);
