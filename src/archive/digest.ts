@@ -1,3 +1,4 @@
+import type { Readable } from 'node:stream';
 import { hash } from 'node:crypto';
 
 const newline = 10;
@@ -66,8 +67,15 @@ export class LineDigest {
   }
 }
 
-/** The digest of two sets of rows together, such as two parts of one archive. */
-export function addDigests(a: string, b: string): string {
-  const sum = (BigInt(`0x${a}`) + BigInt(`0x${b}`)) % (1n << 256n);
+/** The digest of the lines of a stream. */
+export async function digestOf(plain: Readable): Promise<string> {
+  const digest = new LineDigest();
+  for await (const chunk of plain as AsyncIterable<Buffer>) digest.update(chunk);
+  return digest.value();
+}
+
+/** The digest of several sets of rows together, such as the parts of one archive. */
+export function addDigests(...digests: string[]): string {
+  const sum = digests.reduce((total, digest) => total + BigInt(`0x${digest}`), 0n) % (1n << 256n);
   return sum.toString(16).padStart(64, '0');
 }

@@ -78,7 +78,7 @@ export async function surveyStores(stores: Store[], options: SurveyOptions): Pro
       survey.failed.push({ store: store.name, error: ours(error) });
     }
   }
-  const copies = await inParallel(options.jobs, folders, (folder) => lookAt(folder, options.signal));
+  const copies = await inParallel(options.jobs, folders, options.signal, lookAt);
   const byId = new Map<string, Copy[]>();
   for (const copy of copies) byId.set(copy.id, [...(byId.get(copy.id) ?? []), copy]);
   survey.archives = [...byId]

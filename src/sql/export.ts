@@ -35,7 +35,17 @@ export function pinStatements(): string[] {
  * For the sessions that copy while another of ours holds the table: somebody who waits for ACCESS EXCLUSIVE waits for
  * that one, and these would wait behind him. The server sees no deadlock in it, since ours waits for them outside it.
  */
-export const copyLockTimeout = "set lock_timeout = '5s'";
+const copyLockTimeout = "set lock_timeout = '5s'";
+
+/** What a session of the data plane begins with to read in an exported snapshot. */
+export function snapshotStatements(snapshotId: string): string[] {
+  return [
+    'begin isolation level repeatable read, read only',
+    `set transaction snapshot ${literal(snapshotId)}`,
+    ...pinStatements(),
+    copyLockTimeout,
+  ];
+}
 
 export interface ServerIdentity {
   systemIdentifier: string;

@@ -17,7 +17,7 @@ import type { ArchiveContext } from '../context.ts';
 import { loadDefinition } from '../definition/load.ts';
 import { renderSchemaSql } from '../definition/render-schema.ts';
 import { writeManifest, type Manifest } from '../manifest.ts';
-import { together } from '../together.ts';
+import { together } from '../parallel.ts';
 import { archivePrefix, manifestName, schemaName } from '../place.ts';
 import { copiedColumns, summaryColumns } from './columns.ts';
 import { putEverywhere, removeRemains, type Copies } from './objects.ts';

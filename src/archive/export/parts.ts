@@ -1,17 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { reasonOf } from '../../process/child.ts';
 import { copyOut, type CopyOut, type CopyPrograms } from '../../process/copy.ts';
-import {
-  copyLockTimeout,
-  partQuery,
-  pinStatements,
-  type CopiedColumn,
-  type SnapshotRow,
-} from '../../sql/export.ts';
-import { literal, type RelationName } from '../../sql/quote.ts';
+import { partQuery, snapshotStatements, type CopiedColumn, type SnapshotRow } from '../../sql/export.ts';
+import type { RelationName } from '../../sql/quote.ts';
 import type { Store, Stored } from '../../storage/store.ts';
 import { addDigests } from '../digest.ts';
 import type { ManifestPart } from '../manifest.ts';
+import { inParallel } from '../parallel.ts';
 import { partName } from '../place.ts';
 import { loseStore, removeRemains, type Copies } from './objects.ts';
 import { compareStored, damaged, hashOf, readBack, type ReadBack } from './read-back.ts';
@@ -87,40 +82,22 @@ export async function exportParts(job: ExportJob): Promise<Exported> {
 }
 
 async function exportOnce(job: ExportJob): Promise<Exported> {
-  const results: { part: ManifestPart; digest: string | null }[] = [];
-  const abort = new AbortController();
-  const signal = AbortSignal.any([job.signal, abort.signal]);
-  let next = 0;
-  const worker = async () => {
-    for (let index = next++; index < job.ranges.length; index = next++) {
-      results[index] = await exportPart(job, index, signal);
-    }
-  };
-  const workers = Array.from({ length: Math.min(job.jobs, job.ranges.length) }, () =>
-    worker().catch((error: unknown) => {
-      // The first failure is the reason; what the others say afterwards is its echo.
-      abort.abort(error);
-      throw error;
-    }),
+  const named = job.ranges.map((range, index) => ({ name: partName(index), range }));
+  const results = await inParallel(job.jobs, named, job.signal, ({ name, range }, signal) =>
+    exportPart(job, name, range, signal),
   );
-  await Promise.allSettled(workers);
-  if (job.signal.aborted) await Promise.all(workers);
-  if (abort.signal.aborted) throw abort.signal.reason;
-  const digest = job.withDigest
-    ? results.reduce((sum, { digest: own }) => addDigests(sum, own ?? '0'), '0'.repeat(64))
-    : null;
+  const digest = job.withDigest ? addDigests(...results.map((result) => result.digest ?? '0')) : null;
   return { parts: results.map(({ part }) => part), digest };
 }
 
 async function exportPart(
   job: ExportJob,
-  index: number,
+  name: string,
+  range: BlockRange,
   signal: AbortSignal,
 ): Promise<{ part: ManifestPart; digest: string | null }> {
   const [first] = job.copies.stores;
-  const range = job.ranges[index];
-  if (first === undefined || range === undefined) throw new Error('no store to export to');
-  const name = partName(index);
+  if (first === undefined) throw new Error('no store to export to');
   const key = `${job.place}${name}`;
   const copy = copyOut(partQuery(job.table, job.columns, range), {
     programs: job.programs,
@@ -128,12 +105,7 @@ async function exportPart(
     signal,
     isGentle: job.isGentle,
     compressionLevel: job.compressionLevel,
-    before: [
-      'begin isolation level repeatable read, read only',
-      `set transaction snapshot ${literal(job.snapshot.id)}`,
-      ...pinStatements(),
-      copyLockTimeout,
-    ],
+    before: snapshotStatements(job.snapshot.id),
   });
   let stored: Stored;
   try {

@@ -29,7 +29,11 @@ export async function proveByRestore(context: ArchiveContext, archive: FoundArch
     await loadParts(context, plan);
     const [row] = await listRelationsNamed(db, [target]);
     if (row === undefined) throw new Error('the scratch table vanished');
-    compareDigests(plan, await archivedDigest(context, plan), await restoredDigest(context, plan, row.oid));
+    compareDigests(
+      plan,
+      await archivedDigest(context, archive),
+      await restoredDigest(context, plan, row.oid),
+    );
   } finally {
     await dropScratch(db, settings.stateSchema, archive.id).catch(() => undefined);
   }

@@ -36,9 +36,9 @@ export async function planSweep(context: PruneContext, rows: ArchiveRow[]): Prom
       for await (const folder of archiveFolders(store, signal))
         if (isOwn(partsOfPlace(folder.place))) folders.push(folder);
       plan.ids.push(...folders.map((folder) => folder.id));
-      const looked = await inParallel(settings.archive.jobs * 4, folders, async (folder) => ({
+      const looked = await inParallel(settings.archive.jobs * 4, folders, signal, async (folder, own) => ({
         folder,
-        verdict: await verdictOn(folder, byId.get(folder.id), before, signal),
+        verdict: await verdictOn(folder, byId.get(folder.id), before, own),
       }));
       for (const { folder, verdict } of looked) {
         if (verdict === 'remains') plan.remains.push(folder);

@@ -1,20 +1,20 @@
 import { DbopsError } from '../../errors.ts';
 import type { Store } from '../../storage/store.ts';
+import type { FoundArchive } from '../catalogue.ts';
 import type { ArchiveContext } from '../context.ts';
 import type { ManifestPart } from '../manifest.ts';
-import type { LoadTarget } from './plan.ts';
 
 /** What is wrong with a copy or its store, and may be right in another. */
 const codes = new Set(['archive_damaged', 'store_failed', 'store_denied', 'store_missing']);
 
 /** Does something with a part in the first store whose copy is good. Throws what the last store's copy was refused for. */
 export async function withGoodCopy<T>(
-  context: ArchiveContext,
-  plan: LoadTarget,
+  context: Pick<ArchiveContext, 'log' | 'signal'>,
+  archive: Pick<FoundArchive, 'stores' | 'place'>,
   part: ManifestPart,
   work: (store: Store, key: string) => Promise<T>,
 ): Promise<T> {
-  const { stores, place } = plan.archive;
+  const { stores, place } = archive;
   for (const [index, store] of stores.entries()) {
     try {
       return await work(store, `${place}${part.name}`);

@@ -6,6 +6,7 @@ import type { Store } from '../../storage/store.ts';
 import type { ArchiveContext } from '../context.ts';
 import { compareStored, damaged, forward } from '../export/read-back.ts';
 import type { ManifestPart } from '../manifest.ts';
+import { inParallel } from '../parallel.ts';
 import { pinnedStatements } from './changes.ts';
 import { withGoodCopy } from './copies.ts';
 import type { LoadTarget } from './plan.ts';
@@ -18,33 +19,19 @@ import type { LoadTarget } from './plan.ts';
 export async function loadParts(context: ArchiveContext, plan: LoadTarget): Promise<number> {
   const { parts } = plan.archive.manifest;
   const progress = new Progress(context.log, `restoring ${plan.label}`, 'restore_progress');
-  const abort = new AbortController();
-  const signal = AbortSignal.any([context.signal, abort.signal]);
-  let next = 0;
-  const worker = async () => {
-    for (let index = next++; index < parts.length; index = next++) {
-      const part = parts[index];
-      if (part === undefined) return;
-      await withGoodCopy(context, plan, part, (store, key) =>
+  try {
+    await inParallel(context.jobs, parts, context.signal, async (part, signal) => {
+      await withGoodCopy({ ...context, signal }, plan.archive, part, (store, key) =>
         loadFrom(context, plan, part, { store, key, signal, onBytes: (bytes) => progress.add(bytes) }),
       );
       context.log.debug(
         { event: 'restore_part_loaded', part: part.name, rows: part.rows },
         `loaded ${part.name}: ${humanCount(part.rows)} rows`,
       );
-    }
-  };
-  const workers = Array.from({ length: Math.min(context.jobs, parts.length) }, () =>
-    worker().catch((error: unknown) => {
-      // The first failure is the reason; what the others say afterwards is its echo.
-      abort.abort(error);
-      throw error;
-    }),
-  );
-  await Promise.allSettled(workers);
-  progress.end();
-  if (context.signal.aborted) await Promise.all(workers);
-  if (abort.signal.aborted) throw abort.signal.reason;
+    });
+  } finally {
+    progress.end();
+  }
   return parts.reduce((sum, part) => sum + part.rows, 0);
 }
 

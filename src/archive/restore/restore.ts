@@ -86,7 +86,7 @@ async function restore(context: ArchiveContext, plan: RestorePlan): Promise<stri
   const isDeep = plan.options.verify === 'digest';
   // While the server builds indexes, the parts may be read once more.
   const [archived] = await Promise.all([
-    isDeep ? archivedDigest(context, plan) : undefined,
+    isDeep ? archivedDigest(context, plan.archive) : undefined,
     buildIndexes(context, changes.indexes),
   ]);
   await applyChanges(db, [changes.finish, changes.analyze], context.applied, options);

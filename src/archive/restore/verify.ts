@@ -1,19 +1,20 @@
-import type { Readable } from 'node:stream';
 import { DbopsError } from '../../errors.ts';
-import { reasonOf } from '../../process/child.ts';
-import { copyOut, decompress } from '../../process/copy.ts';
+import { decompress } from '../../process/copy.ts';
 import { countBlocks, countRows } from '../../sql/restore.ts';
 import { ident, relation } from '../../sql/quote.ts';
 import type { Store } from '../../storage/store.ts';
+import type { FoundArchive } from '../catalogue.ts';
 import type { ArchiveContext } from '../context.ts';
-import { addDigests, LineDigest } from '../digest.ts';
+import { addDigests, digestOf } from '../digest.ts';
 import { compareStored, forward } from '../export/read-back.ts';
+import { digestOfQuery } from '../export/table-digest.ts';
 import type { ManifestPart } from '../manifest.ts';
+import { inParallel } from '../parallel.ts';
 import { pinnedStatements } from './changes.ts';
 import { withGoodCopy } from './copies.ts';
 import type { LoadTarget } from './plan.ts';
 
-const zero = '0'.repeat(64);
+type DigestContext = Pick<ArchiveContext, 'programs' | 'signal' | 'jobs' | 'log'>;
 
 /** Throws archive_damaged when the table has not exactly the rows of the manifest. Reads the whole table. */
 export async function proveCount(context: ArchiveContext, plan: LoadTarget): Promise<void> {
@@ -30,27 +31,22 @@ export async function proveCount(context: ArchiveContext, plan: LoadTarget): Pro
 }
 
 /** The digest of the archived rows: from the manifest where it has one, else from the parts. */
-export async function archivedDigest(context: ArchiveContext, plan: LoadTarget): Promise<string> {
-  const { manifest } = plan.archive;
+export async function archivedDigest(
+  context: DigestContext,
+  archive: Pick<FoundArchive, 'manifest' | 'stores' | 'place'>,
+): Promise<string> {
+  const { manifest } = archive;
   if (manifest.digest !== null) return manifest.digest;
-  const { parts } = manifest;
-  let sum = zero;
-  let next = 0;
-  const worker = async () => {
-    for (let part = parts[next++]; part !== undefined; part = parts[next++]) {
-      const known = part;
-      const digest = await withGoodCopy(context, plan, known, (store, key) =>
-        digestOfPart(context, store, key, known),
-      );
-      sum = addDigests(sum, digest);
-    }
-  };
-  await Promise.all(Array.from({ length: Math.min(context.jobs, parts.length) }, worker));
-  return sum;
+  const digests = await inParallel(context.jobs, manifest.parts, context.signal, (part, signal) =>
+    withGoodCopy({ ...context, signal }, archive, part, (store, key) =>
+      digestOfPart({ ...context, signal }, store, key, part),
+    ),
+  );
+  return addDigests(...digests);
 }
 
 async function digestOfPart(
-  context: ArchiveContext,
+  context: DigestContext,
   store: Store,
   key: string,
   part: ManifestPart,
@@ -69,12 +65,6 @@ async function digestOfPart(
   }
 }
 
-async function digestOf(plain: Readable): Promise<string> {
-  const digest = new LineDigest();
-  for await (const chunk of plain as AsyncIterable<Buffer>) digest.update(chunk);
-  return digest.value();
-}
-
 /** The digest of the rows as they lie in the table, read as they were exported. */
 export async function restoredDigest(
   context: ArchiveContext,
@@ -88,31 +78,15 @@ export async function restoredDigest(
     context.jobs < 2 || blocks < 2
       ? ['']
       : [` where t.ctid < '(${String(middle)},0)'`, ` where t.ctid >= '(${String(middle)},0)'`];
-  const digests = await Promise.all(
-    ranges.map((range) =>
-      digestOfQuery(context, plan, `select ${columns} from only ${relation(plan.target)} as t${range}`),
+  const before = ['begin isolation level repeatable read, read only', ...pinnedStatements(plan.archive)];
+  const digests = await inParallel(ranges.length, ranges, context.signal, (range, signal) =>
+    digestOfQuery(
+      { ...context, signal },
+      `select ${columns} from only ${relation(plan.target)} as t${range}`,
+      before,
     ),
   );
-  return digests.reduce((sum, digest) => addDigests(sum, digest), zero);
-}
-
-async function digestOfQuery(context: ArchiveContext, plan: LoadTarget, query: string): Promise<string> {
-  const copy = copyOut(query, {
-    programs: await context.programs(),
-    connection: context.connection,
-    signal: context.signal,
-    isGentle: context.isGentle,
-    compressionLevel: null,
-    before: ['begin isolation level repeatable read, read only', ...pinnedStatements(plan.archive)],
-  });
-  try {
-    const digest = await digestOf(copy.stored);
-    await copy.finished;
-    return digest;
-  } catch (error) {
-    copy.stop();
-    throw await reasonOf(error, copy.finished);
-  }
+  return addDigests(...digests);
 }
 
 /** Throws archive_damaged when the rows in the table are not those that were archived. */

@@ -15,11 +15,10 @@ import type { Store } from '../../storage/store.ts';
 import type { ArchiveContext } from '../context.ts';
 import { differences } from '../definition/differences.ts';
 import { loadDefinition } from '../definition/load.ts';
-import { addDigests } from '../digest.ts';
-import { readBack } from '../export/read-back.ts';
 import { digestOfTable } from '../export/table-digest.ts';
 import type { Manifest } from '../manifest.ts';
-import { together } from '../together.ts';
+import { together } from '../parallel.ts';
+import { archivedDigest } from '../restore/verify.ts';
 
 /** A detached partition and the archive that is to hold its rows. */
 export interface Proof {
@@ -120,7 +119,7 @@ async function compare(context: ArchiveContext, proof: Proof): Promise<string | 
     const [found, archived] = await together(
       context.signal,
       (signal) => digestOfTable({ ...context, signal }, proof.table, columns, snapshot.id),
-      (signal) => digestOfArchive({ ...context, signal }, proof),
+      (signal) => archivedDigest({ ...context, signal }, proof),
     );
     return found === archived ? snapshot.xmin : null;
   } finally {
@@ -134,26 +133,4 @@ function columnsOf(manifest: Manifest): CopiedColumn[] {
     name,
     mask: manifest.masked.find((item) => item.column === name)?.expression ?? null,
   }));
-}
-
-/** From the manifest where it has one, else from the parts in the first store that has them. */
-export async function digestOfArchive(
-  context: Pick<ArchiveContext, 'programs' | 'signal'>,
-  proof: Pick<Proof, 'manifest' | 'place' | 'stores'>,
-): Promise<string> {
-  const { manifest, place, stores } = proof;
-  if (manifest.digest !== null) return manifest.digest;
-  const [store] = stores;
-  if (store === undefined) throw new Error('an archive without a store');
-  const { zstd } = await context.programs();
-  let sum = '0'.repeat(64);
-  for (const part of manifest.parts) {
-    const back = await readBack(store, `${place}${part.name}`, part, {
-      zstd,
-      signal: context.signal,
-      withDigest: true,
-    });
-    sum = addDigests(sum, back.digest ?? '0');
-  }
-  return sum;
 }

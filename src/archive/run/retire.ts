@@ -140,9 +140,10 @@ async function proveStored(
   const proven: Store[] = [];
   for (const store of found.stores) {
     try {
-      await inParallel(context.jobs, [...manifest.parts, manifest.schemaSql], async (object) => {
+      const objects = [...manifest.parts, manifest.schemaSql];
+      await inParallel(context.jobs, objects, context.signal, async (object, signal) => {
         const key = `${place}${object.name}`;
-        compareStored(store, key, await hashOf(store, key, context.signal), object);
+        compareStored(store, key, await hashOf(store, key, signal), object);
       });
       proven.push(store);
     } catch (error) {

@@ -117,7 +117,7 @@ async function verifyOne(
     problems.push(...(await findMissing(copy, copy.manifest, run.signal)));
     if (run.level !== 'manifest') tasks.push(...tasksOf(run, copy, copy.manifest, { onBytes, digests }));
   }
-  await inParallel(run.jobs, tasks, async ({ copy, object, check }) => {
+  await inParallel(run.jobs, tasks, run.signal, async ({ copy, object, check }) => {
     // What is not there, or too short, was told already.
     if (problems.some((item) => item.store === copy.store.name && item.object === object)) return;
     try {
@@ -224,10 +224,8 @@ async function checkPart(run: Run, copy: Copy, part: ManifestPart, sinks: Sinks)
   if (back.plainSha256 !== part.plainSha256)
     throw wrong(`decompressed, its sha256 is ${back.plainSha256}, and the manifest says ${part.plainSha256}`);
   if (back.digest === null) return;
-  sinks.digests.set(store.name, addDigests(sinks.digests.get(store.name) ?? zero, back.digest));
+  sinks.digests.set(store.name, addDigests(sinks.digests.get(store.name) ?? '0', back.digest));
 }
-
-const zero = '0'.repeat(64);
 
 function wrong(problem: string): DbopsError {
   return new DbopsError('archive_damaged', problem);
@@ -236,7 +234,7 @@ function wrong(problem: string): DbopsError {
 function compareDigests(copies: Copy[], problems: Problem[], digests: Map<string, string>): Problem[] {
   return copies.flatMap(({ store, place, manifest }) => {
     const wanted = manifest?.digest ?? null;
-    const found = digests.get(store.name) ?? zero;
+    const found = digests.get(store.name) ?? addDigests();
     const isTold = problems.some((item) => item.store === store.name);
     if (wanted === null || isTold || found === wanted) return [];
     const problem = `the digest of its rows is ${found}, and the manifest says ${wanted}`;
