@@ -139,6 +139,11 @@ function damaged(place: string, detail: string, cause: unknown): DbopsError {
   });
 }
 
+/** Bytes of the parts as stored. */
+export function storedBytesOf(manifest: Pick<Manifest, 'parts'>): number {
+  return manifest.parts.reduce((sum, part) => sum + part.sizeBytes, 0);
+}
+
 /** As it is stored. */
 export function writeManifest(value: Manifest): string {
   return `${JSON.stringify(value, null, 2)}\n`;

@@ -3,9 +3,9 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { Server } from '../../scripts/lib/postgres-server.mjs';
 import {
   archiveSetup,
-  archiveStates,
   copyOf,
   expectNothingLost,
+  expectToFinish,
   expectTrueLedger,
   heldPrograms,
   later,
@@ -45,20 +45,6 @@ async function crash(): Promise<void> {
   await server.restart();
 }
 
-async function expectToFinish(): Promise<void> {
-  const next = await setup.run(['archive', 'run'], now);
-  expect(next.code, next.stderr).toBe(0);
-  await expectTrueLedger(setup);
-  expect((await ledgerStates(setup.db)).at(-1)).toBe('events_6 detached');
-  const proven = (await archiveStates(setup.db)).filter(({ state }) => state === 'proven');
-  expect(proven).toHaveLength(1);
-  const last = await setup.run(['archive', 'run'], later);
-  expect(last.code, last.stderr).toBe(0);
-  expect((await ledgerStates(setup.db)).at(-1)).toBe('events_6 dropped');
-  await expectTrueLedger(setup);
-  await expectNothingLost(setup, rows);
-}
-
 describe('the server restarts', () => {
   for (const state of runStates) {
     it(state.name, async () => {
@@ -71,7 +57,7 @@ describe('the server restarts', () => {
       await untilProgramsEnd(programs);
       await untilSessionsEnd(setup.db);
       await expectNothingLost(setup, rows);
-      await expectToFinish();
+      await expectToFinish(setup, rows);
     });
   }
 

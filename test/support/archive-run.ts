@@ -208,6 +208,21 @@ export async function expectTrueLedger(setup: Setup): Promise<void> {
   for (const { folder, manifest } of manifests) expect(linesOf(folder)).toHaveLength(manifest.rows);
 }
 
+/** The next run finishes; the one after the quarantine drops; every row is in the archive then. */
+export async function expectToFinish(setup: Setup, rows: string[], pattern?: RegExp): Promise<void> {
+  const next = await setup.run(['archive', 'run'], now);
+  expect(next.code, next.stderr).toBe(0);
+  if (pattern !== undefined) expect(next.stderr).toMatch(pattern);
+  await expectTrueLedger(setup);
+  expect((await ledgerStates(setup.db)).at(-1)).toBe('events_6 detached');
+  expect((await archiveStates(setup.db)).filter(({ state }) => state === 'proven')).toHaveLength(1);
+  const last = await setup.run(['archive', 'run'], later);
+  expect(last.code, last.stderr).toBe(0);
+  expect((await ledgerStates(setup.db)).at(-1)).toBe('events_6 dropped');
+  await expectTrueLedger(setup);
+  await expectNothingLost(setup, rows);
+}
+
 /** Waits until no session of a run is left: what a kill leaves ends by itself. */
 export async function untilSessionsEnd(db: Querier): Promise<void> {
   await waitUntil(

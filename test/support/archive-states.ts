@@ -1,6 +1,6 @@
 // Every state in which a run of "archive run" can be held, for tests that kill something then.
 import { openSession, waitUntil } from './database.ts';
-import { filesIn, now, type Programs, type Setup } from './archive-run.ts';
+import { manifestsIn, now, type Programs, type Setup } from './archive-run.ts';
 import type { RunningCli } from './cli.ts';
 
 /** A run that is held where it is. */
@@ -53,7 +53,7 @@ async function endBackends(setup: Setup, statement: string): Promise<void> {
   await setup.db.query(text, [statement]).catch(() => undefined);
 }
 
-const whole = (setup: Setup) => filesIn(setup.store).some((file) => file.endsWith('manifest.json'));
+const whole = (setup: Setup) => manifestsIn(setup.store).length > 0;
 
 /** Two readers of the parent in turn, so that it is never free, and none of them is old. */
 async function busyReaders(setup: Setup): Promise<{ stay: () => Promise<() => Promise<void>> }> {

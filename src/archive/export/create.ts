@@ -16,7 +16,7 @@ import type { Store } from '../../storage/store.ts';
 import type { ArchiveContext } from '../context.ts';
 import { loadDefinition } from '../definition/load.ts';
 import { renderSchemaSql } from '../definition/render-schema.ts';
-import { writeManifest, type Manifest } from '../manifest.ts';
+import { storedBytesOf, writeManifest, type Manifest } from '../manifest.ts';
 import { together } from '../parallel.ts';
 import { archivePrefix, manifestName, schemaName } from '../place.ts';
 import { copiedColumns, summaryColumns } from './columns.ts';
@@ -99,7 +99,7 @@ async function recordMade(
   { id, manifest, stores }: CreatedArchive,
 ): Promise<void> {
   const { rows } = manifest;
-  const storedBytes = manifest.parts.reduce((sum, part) => sum + part.sizeBytes, 0);
+  const storedBytes = storedBytesOf(manifest);
   await recordVerified(context.db, context.settings.stateSchema, id, {
     stores,
     rows,

@@ -3,9 +3,8 @@ import { renderTable } from '../../output/table.ts';
 import { displayName, visible } from '../../sql/quote.ts';
 import type { FoundArchive } from '../catalogue.ts';
 import type { HoldEntry } from '../hold.ts';
-import type { Manifest } from '../manifest.ts';
+import { storedBytesOf, type Manifest } from '../manifest.ts';
 import type { Copy } from '../survey.ts';
-import { storedBytesOf } from './lines.ts';
 
 /** An archive for people: everything that its manifest says, where it is, and who holds it. */
 export async function describeArchive(

@@ -7,7 +7,7 @@ import { setOfParent, type PartitionSet } from '../../partition/model/set.ts';
 import { listArchiveSources, type ArchiveSourceRow } from '../../sql/archive-catalogue.ts';
 import { listArchiveRows, type ArchiveRow, type ArchiveState } from '../../sql/archives.ts';
 import { relation, type RelationName } from '../../sql/quote.ts';
-import type { Manifest } from '../manifest.ts';
+import { storedBytesOf } from '../manifest.ts';
 import type { Survey, Surveyed } from '../survey.ts';
 
 /** An archive on one line. */
@@ -139,11 +139,6 @@ function decoded(part: string | undefined): string {
   } catch {
     return part ?? '?';
   }
-}
-
-/** Bytes of the parts as stored. */
-export function storedBytesOf(manifest: Manifest): number {
-  return manifest.parts.reduce((sum, part) => sum + part.sizeBytes, 0);
 }
 
 /** The partitioned table of a row. */

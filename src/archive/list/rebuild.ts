@@ -9,9 +9,9 @@ import {
 } from '../../sql/archive-catalogue.ts';
 import { archiveStateSql, listArchiveRows, type ArchiveRow } from '../../sql/archives.ts';
 import { displayName } from '../../sql/quote.ts';
-import type { Manifest } from '../manifest.ts';
+import { storedBytesOf, type Manifest } from '../manifest.ts';
 import { ownPlaces, partsOfPlace, type Survey, type Surveyed } from '../survey.ts';
-import { archiveStates, partitionOf, storedBytesOf, tableOf } from './lines.ts';
+import { archiveStates, partitionOf, tableOf } from './lines.ts';
 
 export interface LedgerPlan {
   changes: Change[];

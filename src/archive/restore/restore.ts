@@ -1,3 +1,4 @@
+import { storedBytesOf } from '../manifest.ts';
 import { createHash } from 'node:crypto';
 import { DbopsError } from '../../errors.ts';
 import { withAdvisoryLock } from '../../pg/advisory-lock.ts';
@@ -59,7 +60,7 @@ export async function applyRestore(
     archive: plan.archive.id,
     table: plan.label,
     rows: manifest.rows,
-    storedBytes: manifest.parts.reduce((sum, part) => sum + part.sizeBytes, 0),
+    storedBytes: storedBytesOf(manifest),
     verified: plan.options.verify,
     attachedTo: plan.parent === undefined ? null : displayName(plan.parent.name),
     seconds: (performance.now() - started) / 1000,

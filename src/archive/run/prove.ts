@@ -2,7 +2,7 @@ import { DbopsError } from '../../errors.ts';
 import { applyChanges } from '../../plan/apply.ts';
 import { quietStep, transactionChange, type Change, type Step } from '../../plan/step.ts';
 import { sqlStateOf } from '../../pg/sqlstate.ts';
-import { archiveStateSql, recordBaseline } from '../../sql/archives.ts';
+import { archiveStateSql, recordBaseline, type ArchiveRow } from '../../sql/archives.ts';
 import {
   beginComparison,
   changedState,
@@ -33,6 +33,23 @@ export interface Proof {
   stores: Store[];
   /** Of the definition that findChange() compared: one that is changed after it fails the proof. */
   signature?: string;
+}
+
+/** What has to be proven of a table and the archive that the ledger names for it. */
+export function proofOf(
+  table: RelationName & { oid: number },
+  row: ArchiveRow,
+  found: { manifest: Manifest; stores: Store[] },
+): Proof {
+  return {
+    table,
+    oid: table.oid,
+    archiveId: row.id,
+    manifest: found.manifest,
+    place: row.place,
+    baselineXmin: row.baselineXmin ?? '0',
+    stores: found.stores,
+  };
 }
 
 /**

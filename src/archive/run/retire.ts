@@ -20,7 +20,7 @@ import { isStoreFailure } from '../export/objects.ts';
 import { compareStored, hashOf } from '../export/read-back.ts';
 import type { Manifest } from '../manifest.ts';
 import { inParallel } from '../parallel.ts';
-import { proofStep, findChange, type Proof } from './prove.ts';
+import { proofStep, findChange, proofOf, type Proof } from './prove.ts';
 
 /** Detaches an archived partition, as "partition detach" does, and says in its mark which archive holds it. */
 export async function detachArchived(
@@ -232,15 +232,7 @@ export async function dropArchived(
       { detail: problems.join('\n'), hint: `Look at it: dbops archive verify ${archive.id}` },
     );
   }
-  const proof: Proof = {
-    table: ledger,
-    oid: ledger.oid,
-    archiveId: archive.id,
-    manifest,
-    place: archive.place,
-    baselineXmin: archive.baselineXmin ?? '0',
-    stores,
-  };
+  const proof = proofOf(ledger, archive, { manifest, stores });
   const options = { log, signal, deadlineMs: settings.lockDeadlineMs };
   for (;;) {
     const reason = await findChange(context, proof);

@@ -6,7 +6,7 @@ import { changedState } from '../../sql/export.ts';
 import type { ArchiveContext } from '../context.ts';
 import type { Manifest } from '../manifest.ts';
 import { isOfBounds, type PlannedArchive } from './plan.ts';
-import { proofStep, type Proof } from './prove.ts';
+import { proofOf, proofStep, type Proof } from './prove.ts';
 import { goodStores } from './retire.ts';
 
 /** An archive that an earlier run came to verify: taken when it is whole in its stores and the rows look untouched. */
@@ -23,15 +23,7 @@ export async function madeBefore(context: ArchiveContext, item: PlannedArchive):
     });
   }
   if (isEnough && isOfBounds(row, item) && isAsConfigured(manifest, item)) {
-    const proof: Proof = {
-      table: item.partition,
-      oid: item.partition.oid,
-      archiveId: row.id,
-      manifest,
-      place: row.place,
-      baselineXmin: row.baselineXmin ?? '0',
-      stores,
-    };
+    const proof = proofOf(item.partition, row, { manifest, stores });
     if (await looksUnchanged(context, proof)) return proof;
   }
   await recordArchiveState(

@@ -1,3 +1,4 @@
+import { storedBytesOf } from '../manifest.ts';
 import { DbopsError } from '../../errors.ts';
 import { withAdvisoryLock } from '../../pg/advisory-lock.ts';
 import { applyChanges } from '../../plan/apply.ts';
@@ -11,7 +12,7 @@ import { whyKept } from '../hold.ts';
 import { completeCopies, type PlannedCopies } from './copies.ts';
 import { reportFailure } from './notify.ts';
 import { planRun, type PlannedArchive, type RunOptions, type RunPlan } from './plan.ts';
-import { findChange, type Proof } from './prove.ts';
+import { findChange, proofOf, type Proof } from './prove.ts';
 import { madeBefore } from './reuse.ts';
 import { detachArchived, dropArchived, goodStores, startOver } from './retire.ts';
 import { finishDetaches, takeUp } from './take-up.ts';
@@ -158,7 +159,7 @@ async function archiveOne(
       partition: item.label,
       archive: proof.archiveId,
       rows: proof.manifest.rows,
-      storedBytes: proof.manifest.parts.reduce((sum, part) => sum + part.sizeBytes, 0),
+      storedBytes: storedBytesOf(proof.manifest),
       stores: proof.stores.map((store) => store.name),
       reached: 'verified',
     };
@@ -245,15 +246,7 @@ async function proveLater(context: ArchiveContext, item: RunPlan['proofs'][numbe
       hint: `${displayName(ledger)} is detached and keeps its rows: attach it again with "dbops partition attach".`,
     });
   }
-  const proof: Proof = {
-    table: ledger,
-    oid: ledger.oid,
-    archiveId: archive.id,
-    manifest,
-    place: archive.place,
-    baselineXmin: archive.baselineXmin ?? '0',
-    stores,
-  };
+  const proof = proofOf(ledger, archive, { manifest, stores });
   const reason = await findChange(context, proof);
   if (reason !== null) await startOver(context, proof, ledger.parent, reason);
   return lineOf(archive, reason === null ? 'detached' : 'attached again');

@@ -1,3 +1,4 @@
+import { storedBytesOf } from '../manifest.ts';
 import { DbopsError } from '../../errors.ts';
 import { withAdvisoryLock } from '../../pg/advisory-lock.ts';
 import { applyChanges } from '../../plan/apply.ts';
@@ -53,7 +54,7 @@ export async function takeUp(context: ArchiveContext, row: ArchiveRow): Promise<
     await recordVerified(db, schema, row.id, {
       stores: stores.map((store) => store.name),
       rows: manifest.rows,
-      storedBytes: manifest.parts.reduce((sum, part) => sum + part.sizeBytes, 0),
+      storedBytes: storedBytesOf(manifest),
       baselineXmin: row.baselineXmin,
     });
     const event = { event: 'archive_taken_up', archive: row.id };
