@@ -37,7 +37,7 @@ export const errorCodes = {
   out_of_resources: 4,
   sql_failed: 4,
   store_exists: 4,
-  archive_damaged: 7,
+  copy_damaged: 7,
   // the rest
   partly_done: 5,
   findings: 6,

@@ -3,7 +3,7 @@ import { DbopsError } from '../errors.ts';
 import { visible } from '../sql/quote.ts';
 import type { Store } from '../storage/store.ts';
 import { parseManifest, type Manifest } from './manifest.ts';
-import { manifestName } from './place.ts';
+import { manifestName } from '../storage/copies.ts';
 
 /** An archive as it was found in one or more stores. */
 export interface FoundArchive {
@@ -33,7 +33,7 @@ const archiveFolder = 'archive';
 
 /**
  * The archive of this id, or of the only id that begins so, in whatever store has it. Throws archive_not_found, usage
- * (several ids begin so), archive_damaged (no copy has a manifest that can be read), or what the stores throw when none of
+ * (several ids begin so), copy_damaged (no copy has a manifest that can be read), or what the stores throw when none of
  * them could be asked.
  */
 export async function findArchive(
@@ -96,12 +96,12 @@ async function readCopies(
   return { id, ...first, stores };
 }
 
-/** Reads the manifest of an archive from one store. Throws archive_damaged where there is none, or that of another. */
+/** Reads the manifest of an archive from one store. Throws copy_damaged where there is none, or that of another. */
 export async function readManifest(store: Store, place: string, signal?: AbortSignal): Promise<Manifest> {
   const key = `${place}${manifestName}`;
   const where = `${key} in store "${store.name}"`;
   if ((await store.head(key, { signal })) === undefined) {
-    throw new DbopsError('archive_damaged', `there is no ${where}`, {
+    throw new DbopsError('copy_damaged', `there is no ${where}`, {
       hint: 'An archive without a manifest does not exist: its export was interrupted, or somebody removed it.',
     });
   }
@@ -109,7 +109,7 @@ export async function readManifest(store: Store, place: string, signal?: AbortSi
   const id = place.split('/').at(-2);
   if (manifest.id === id) return manifest;
   throw new DbopsError(
-    'archive_damaged',
+    'copy_damaged',
     `${where} is that of archive ${visible(manifest.id)}, not of ${id ?? ''}`,
   );
 }

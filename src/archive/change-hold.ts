@@ -9,8 +9,8 @@ import { displayName, visible } from '../sql/quote.ts';
 import type { Store } from '../storage/store.ts';
 import type { FoundArchive } from './catalogue.ts';
 import { findHold, putHold, removeHold, type HoldEntry } from './hold.ts';
-import { manifestName } from './place.ts';
 import { ours } from './survey.ts';
+import { manifestName } from '../storage/copies.ts';
 
 export interface HoldPlan {
   found: FoundArchive;
@@ -90,7 +90,7 @@ export async function applyHold(
       // A prune may have been at it in this very moment.
       if ((await store.head(`${found.place}${manifestName}`)) === undefined)
         throw new DbopsError(
-          'archive_damaged',
+          'copy_damaged',
           `archive ${found.id} was removed from "${store.name}" meanwhile`,
         );
       context.applied.changes += 1;
@@ -106,13 +106,9 @@ export async function applyHold(
   if (entry.action === 'hold' && context.db !== undefined) {
     const expired = await listArchiveRows(context.db, context.schema, ['expired']);
     if (expired.some((row) => row.id === found.id)) {
-      failure ??= new DbopsError(
-        'archive_damaged',
-        `archive ${found.id} is being removed, and cannot be held`,
-        {
-          hint: 'See what is left of it: dbops archive list --rebuild.',
-        },
-      );
+      failure ??= new DbopsError('copy_damaged', `archive ${found.id} is being removed, and cannot be held`, {
+        hint: 'See what is left of it: dbops archive list --rebuild.',
+      });
     }
   }
   if (context.db !== undefined && isSafe) {

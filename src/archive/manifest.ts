@@ -107,7 +107,7 @@ export function manifestJsonSchema(): unknown {
   return z.toJSONSchema(manifest, { io: 'input' });
 }
 
-/** Reads a manifest. Throws archive_damaged, or unsupported_version for one of a newer dbops. `place` is for the message. */
+/** Reads a manifest. Throws copy_damaged, or unsupported_version for one of a newer dbops. `place` is for the message. */
 export function parseManifest(json: string, place: string): Manifest {
   let value: unknown;
   try {
@@ -132,7 +132,7 @@ export function parseManifest(json: string, place: string): Manifest {
 }
 
 function damaged(place: string, detail: string, cause: unknown): DbopsError {
-  return new DbopsError('archive_damaged', `${place} is not a manifest that can be read`, {
+  return new DbopsError('copy_damaged', `${place} is not a manifest that can be read`, {
     detail,
     hint: 'The parts beside it may be whole: docs/archive-format.md tells how to read them by hand. "dbops archive verify" says which copies are good.',
     cause,

@@ -32,7 +32,6 @@ export function archivePrefix(name: ArchiveName): string {
   return `${tablePrefix(name.systemIdentifier, name.database, name.table)}${storeKey(label, name.id)}/`;
 }
 
-export const manifestName = 'manifest.json';
 export const schemaName = 'schema.sql';
 /** There while a legal hold is: the archive is not pruned. */
 export const holdName = 'hold.json';

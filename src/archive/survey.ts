@@ -6,8 +6,8 @@ import type { Store } from '../storage/store.ts';
 import { archiveFolders, readManifest, type Folder } from './catalogue.ts';
 import { findHold, type HoldEntry } from './hold.ts';
 import type { Manifest } from './manifest.ts';
-import { inParallel } from './parallel.ts';
-import { manifestName } from './place.ts';
+import { inParallel } from '../process/parallel.ts';
+import { manifestName } from '../storage/copies.ts';
 
 /** An archive, or what was to become one, as it lies in one store. */
 export interface Copy {

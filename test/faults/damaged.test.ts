@@ -23,7 +23,7 @@ let setup: Setup;
 let rows: string[];
 
 beforeAll(async () => {
-  db = await createDatabase('archive_damaged');
+  db = await createDatabase('copy_damaged');
   setup = archiveSetup(db);
 });
 afterAll(() => db.drop());

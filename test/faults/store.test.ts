@@ -281,13 +281,13 @@ describe('a store that lies', () => {
     ['another definition', 'schema.sql', { kind: 'alter', atByte: 20 }, /it is not what was written/],
     ['another manifest', 'manifest.json', { kind: 'alter', atByte: 20 }, /it is not what was written/],
   ] as [string, string, Fault, RegExp][])(
-    'when it is read back, with %s: archive_damaged, and nothing is detached',
+    'when it is read back, with %s: copy_damaged, and nothing is detached',
     async (_name, object, fault, detail) => {
       const rows = copyOf(db, 'events_6');
       disturb((request) => request.verb === 'GetObject' && request.key.endsWith(object), fault);
       const result = await setup.run(['archive', 'run', '--json'], now);
       expect(result.code, result.stderr).toBe(7);
-      expect(result.stderr).toContain('archive_damaged');
+      expect(result.stderr).toContain('copy_damaged');
       expect(result.stderr).toMatch(detail);
       expect(result.stderr).toContain(object);
       await expectUntouched(rows);

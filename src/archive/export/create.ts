@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import { DbopsError } from '../../errors.ts';
 import { humanBytes, humanCount } from '../../output/human.ts';
 import { Progress } from '../../output/progress.ts';
@@ -12,20 +11,21 @@ import {
   type SnapshotRow,
 } from '../../sql/export.ts';
 import { displayName } from '../../sql/quote.ts';
+import { newId } from '../../storage/id.ts';
 import type { Store } from '../../storage/store.ts';
 import type { ArchiveContext } from '../context.ts';
 import { loadDefinition } from '../definition/load.ts';
 import { renderSchemaSql } from '../definition/render-schema.ts';
 import { storedBytesOf, writeManifest, type Manifest } from '../manifest.ts';
-import { together } from '../parallel.ts';
-import { archivePrefix, manifestName, schemaName } from '../place.ts';
+import { together } from '../../process/parallel.ts';
+import { archivePrefix, schemaName } from '../place.ts';
 import { copiedColumns, summaryColumns } from './columns.ts';
-import { putEverywhere, removeRemains, type Copies } from './objects.ts';
 import { addParquet } from './parquet.ts';
 import { exportParts, planParts, type Exported } from './parts.ts';
 import { proveByRestore } from './prove-by-restore.ts';
 import { digestOfTable } from './table-digest.ts';
 import { manifestOf, type ArchiveTarget, type Facts, type Place } from './target.ts';
+import { manifestName, putEverywhere, removeRemains, type Copies } from '../../storage/copies.ts';
 
 export interface CreatedArchive {
   id: string;
@@ -38,7 +38,7 @@ export interface CreatedArchive {
 
 /**
  * Copies a partition to its stores, reads it back, and writes the manifest last. Until then the archive does not exist,
- * and what was written of it is removed when anything fails. Throws archive_damaged, tool_failed, store_failed, refused.
+ * and what was written of it is removed when anything fails. Throws copy_damaged, tool_failed, store_failed, refused.
  * Locks: ACCESS SHARE on the partition while it is read.
  */
 export async function createArchive(context: ArchiveContext, target: ArchiveTarget): Promise<CreatedArchive> {
@@ -160,7 +160,7 @@ async function exportTo(
     if (exported.digest !== null) {
       const found = await digestOfTable(context, target.partition, columns, snapshot.id);
       if (found !== exported.digest) {
-        throw new DbopsError('archive_damaged', `the rows of ${label} are not those that were read back`, {
+        throw new DbopsError('copy_damaged', `the rows of ${label} are not those that were read back`, {
           detail: `their digest is ${found}, that of the parts ${exported.digest}`,
         });
       }
@@ -173,7 +173,7 @@ async function exportTo(
   const rows = facts.exported.parts.reduce((sum, part) => sum + part.rows, 0);
   if (BigInt(rows) !== facts.summary.rows) {
     throw new DbopsError(
-      'archive_damaged',
+      'copy_damaged',
       `${label} has ${String(facts.summary.rows)} rows in the snapshot, and ${String(rows)} were copied`,
     );
   }
@@ -243,15 +243,4 @@ async function finish(
     await proveByRestore(context, { id, place, manifest, stores: copies.stores });
   await putEverywhere(copies, `${place}${manifestName}`, Buffer.from(writeManifest(manifest)), signal);
   return { id, place, manifest, stores: copies.stores.map((store) => store.name) };
-}
-
-/**
- * 20261121T031500Z-0de3a9c0: the time to the second, then three digits of milliseconds and five of chance, hexadecimal. In
- * order of time, and never the same twice, whatever the clock does.
- */
-function newId(): string {
-  const now = new Date();
-  const stamp = now.toISOString().replaceAll(/[-:]|\.\d+/g, '');
-  const milliseconds = now.getMilliseconds().toString(16).padStart(3, '0');
-  return `${stamp}-${milliseconds}${randomBytes(3).toString('hex').slice(1)}`;
 }

@@ -6,8 +6,8 @@ import { DbopsError } from '../../errors.ts';
 import type { ArchiveContext } from '../context.ts';
 import type { Manifest } from '../manifest.ts';
 import { makeParquet, type TextArchive } from '../parquet/make.ts';
-import { loseStore, type Copies } from './objects.ts';
-import { compareStored, hashOf } from './read-back.ts';
+import { compareStored, hashOf } from '../../storage/read.ts';
+import { loseStore, type Copies } from '../../storage/copies.ts';
 
 /**
  * Makes Parquet of the parts in the first store, and puts it beside them in each. Without DuckDB, or when it fails, the

@@ -6,10 +6,11 @@ import type { RelationName } from '../../sql/quote.ts';
 import type { Store, Stored } from '../../storage/store.ts';
 import { addDigests } from '../digest.ts';
 import type { ManifestPart } from '../manifest.ts';
-import { inParallel } from '../parallel.ts';
+import { inParallel } from '../../process/parallel.ts';
 import { partName } from '../place.ts';
-import { loseStore, removeRemains, type Copies } from './objects.ts';
-import { compareStored, damaged, hashOf, readBack, type ReadBack } from './read-back.ts';
+import { readBack, type ReadBack } from './read-back.ts';
+import { damaged } from '../../storage/read.ts';
+import { copyObject, loseStore, removeRemains, type Copies } from '../../storage/copies.ts';
 
 /** How much of a table goes into one part, in bytes of its heap and TOAST: small enough to be read by one query at a time. */
 const partBytes = 256 * 1024 * 1024;
@@ -177,24 +178,4 @@ async function copyToOthers(job: ExportJob, key: string, stored: Stored, signal:
       loseStore(job.copies, store, error);
     }
   }
-}
-
-/** Copies an object between stores, and reads it back there. Throws archive_damaged or what the stores throw. */
-export async function copyObject(
-  from: Store,
-  to: Store,
-  key: string,
-  expected: Stored,
-  signal: AbortSignal,
-): Promise<void> {
-  const source = await from.get(key, { signal });
-  // A store that fails before it reads leaves the stream to whoever aborts next, and nobody listens then.
-  source.on('error', () => undefined);
-  try {
-    const written = await to.put(key, source as AsyncIterable<Buffer>, { signal });
-    compareStored(from, key, written, expected);
-  } finally {
-    source.destroy();
-  }
-  compareStored(to, key, await hashOf(to, key, signal), expected);
 }

@@ -15,7 +15,7 @@ function scratchTable(schema: string, id: string): RelationName {
 
 /**
  * Loads an archive from its store into a scratch table, compares the digest of what lies there, and drops the table. Needs
- * room for the rows once more, without indexes, and no WAL: the table is unlogged. Throws archive_damaged.
+ * room for the rows once more, without indexes, and no WAL: the table is unlogged. Throws copy_damaged.
  */
 export async function proveByRestore(context: ArchiveContext, archive: FoundArchive): Promise<void> {
   const { db, settings } = context;

@@ -10,8 +10,8 @@ import type { RelationName } from '../../sql/quote.ts';
 import type { ArchiveContext } from '../context.ts';
 import type { TableDefinition } from '../definition/definition.ts';
 import { manifestVersion, type Manifest } from '../manifest.ts';
-import type { Copies } from './objects.ts';
 import type { Exported } from './parts.ts';
+import { type Copies } from '../../storage/copies.ts';
 
 /** A partition that goes to the stores. */
 export interface ArchiveTarget {

@@ -33,7 +33,7 @@ export interface MakeParquetInput {
 
 /**
  * Makes Parquet of an archive's parts, about 1 GB of them at a time: so much room the work directory needs beside the
- * Parquet itself. What is decompressed is compared with the manifest. Throws archive_damaged for other bytes, tool_failed
+ * Parquet itself. What is decompressed is compared with the manifest. Throws copy_damaged for other bytes, tool_failed
  * or interrupted. The caller puts `files` into the store under their names (parquet/part-00000.parquet) below the
  * archive, and removes the directory.
  */
@@ -68,7 +68,7 @@ export function sourceColumns(archive: TextArchive): SourceColumn[] {
   return archive.copiedColumns.map((name): SourceColumn => {
     const type = types.get(name);
     if (type !== undefined) return { name, type, base: domains.get(type), isEnum: enums.has(type) };
-    throw new DbopsError('archive_damaged', `the manifest has no definition of column ${visible(name)}`, {
+    throw new DbopsError('copy_damaged', `the manifest has no definition of column ${visible(name)}`, {
       hint: 'Another copy of the archive may be whole: "dbops archive verify" tells.',
     });
   });
@@ -134,7 +134,7 @@ function isRefused(error: unknown): error is DbopsError {
 }
 
 function otherBytes(part: ManifestPart, detail?: string): DbopsError {
-  return new DbopsError('archive_damaged', `${part.name} has other bytes than the manifest says`, {
+  return new DbopsError('copy_damaged', `${part.name} has other bytes than the manifest says`, {
     detail,
     hint: 'Another copy may be whole: "dbops archive verify" tells which.',
   });

@@ -8,9 +8,9 @@ import type { Store } from '../../storage/store.ts';
 import { readManifest } from '../catalogue.ts';
 import { whyHeld, whyKept } from '../hold.ts';
 import { partitionOf } from '../list/lines.ts';
-import { manifestName } from '../place.ts';
 import { ours } from '../survey.ts';
 import { planPrune, type PruneContext, type PruneOptions, type PrunePlan, type PruneTarget } from './plan.ts';
+import { manifestName } from '../../storage/copies.ts';
 
 export interface Pruned {
   removed: { archive: string; partition: string; stores: string[]; reason: string }[];
@@ -113,7 +113,7 @@ async function whyDifferent(
         return `its manifest in store "${store.name}" ends at ${key.to ?? 'no bound'}, and the ledger says ${row.upperBound ?? 'no bound'}`;
     } catch (error) {
       // Gone or damaged: what is left of it is removed.
-      if (!(error instanceof DbopsError) || error.code !== 'archive_damaged') throw error;
+      if (!(error instanceof DbopsError) || error.code !== 'copy_damaged') throw error;
     }
   }
   return undefined;

@@ -3,10 +3,11 @@ import { getServerIdentity } from '../../sql/export.ts';
 import type { Store, UnfinishedUpload } from '../../storage/store.ts';
 import { abandonedAfterMs, abandonedUploads } from '../../storage/sweep.ts';
 import { archiveFolders, type Folder } from '../catalogue.ts';
-import { inParallel } from '../parallel.ts';
-import { databasePrefix, holdName, manifestName } from '../place.ts';
+import { inParallel } from '../../process/parallel.ts';
+import { databasePrefix, holdName } from '../place.ts';
 import { ours, ownPlaces, partsOfPlace } from '../survey.ts';
 import type { PruneContext } from './plan.ts';
+import { manifestName } from '../../storage/copies.ts';
 
 /** What killed runs left in the stores. */
 export interface SweepPlan {

@@ -4,8 +4,9 @@ import { keyPart } from '../../storage/key.ts';
 import type { Store } from '../../storage/store.ts';
 import { readManifest } from '../catalogue.ts';
 import type { Manifest } from '../manifest.ts';
-import { databasePrefix, manifestName } from '../place.ts';
+import { databasePrefix } from '../place.ts';
 import type { TableReference } from './statement.ts';
+import { manifestName } from '../../storage/copies.ts';
 
 /** Which cluster and database are meant; what is undefined must be the only one in the stores. */
 export interface DatabaseChoice {
@@ -64,7 +65,7 @@ export async function chooseDatabase(
 
 /**
  * The archives of every table that a query names, by "schema.table" as the manifests have it. Throws archive_not_found
- * naming the table, or archive_damaged for a manifest that cannot be read: a query must not leave rows out in silence.
+ * naming the table, or copy_damaged for a manifest that cannot be read: a query must not leave rows out in silence.
  */
 export async function findTables(
   stores: Store[],

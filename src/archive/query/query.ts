@@ -46,7 +46,7 @@ const memoryMb = 1024;
 
 /**
  * Runs a query over archives and hands its rows to `use`. Which archives are read is settled from their bounds and said
- * in the log. Throws usage or refused (what is no query of archives), archive_not_found, archive_damaged, or what stores
+ * in the log. Throws usage or refused (what is no query of archives), archive_not_found, copy_damaged, or what stores
  * and programs throw.
  */
 export async function queryArchives<T>(

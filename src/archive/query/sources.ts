@@ -7,11 +7,11 @@ import { pipeline } from 'node:stream/promises';
 import { fileURLToPath } from 'node:url';
 import { checkKey } from '../../storage/key.ts';
 import type { Store } from '../../storage/store.ts';
-import { compareStored, damaged } from '../export/read-back.ts';
 import { isPattern } from '../parquet/duckdb.ts';
 import { makeParquet } from '../parquet/make.ts';
 import type { QueryCache } from './cache.ts';
 import type { StoredArchive } from './find.ts';
+import { compareStored, damaged } from '../../storage/read.ts';
 
 /** How the rows of an archive come to the engine. */
 export type SourceKind = 'in place' | 'from the cache' | 'fetched' | 'made from the parts';
@@ -35,7 +35,7 @@ const makerVersion = 1;
 
 /**
  * Gives the Parquet files of an archive: where they lie in a store on this host, else from the cache, else fetched into
- * it (and compared with the manifest), else made there from the parts. Throws archive_damaged, tool_failed, or what the
+ * it (and compared with the manifest), else made there from the parts. Throws copy_damaged, tool_failed, or what the
  * store throws.
  */
 export async function openSource(context: SourceContext, archive: StoredArchive): Promise<Source> {

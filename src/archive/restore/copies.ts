@@ -5,7 +5,7 @@ import type { ArchiveContext } from '../context.ts';
 import type { ManifestPart } from '../manifest.ts';
 
 /** What is wrong with a copy or its store, and may be right in another. */
-const codes = new Set(['archive_damaged', 'store_failed', 'store_denied', 'store_missing']);
+const codes = new Set(['copy_damaged', 'store_failed', 'store_denied', 'store_missing']);
 
 /** Does something with a part in the first store whose copy is good. Throws what the last store's copy was refused for. */
 export async function withGoodCopy<T>(

@@ -4,17 +4,17 @@ import { copyIn } from '../../process/copy.ts';
 import { relation } from '../../sql/quote.ts';
 import type { Store } from '../../storage/store.ts';
 import type { ArchiveContext } from '../context.ts';
-import { compareStored, damaged, forward } from '../export/read-back.ts';
 import type { ManifestPart } from '../manifest.ts';
-import { inParallel } from '../parallel.ts';
+import { inParallel } from '../../process/parallel.ts';
 import { pinnedStatements } from './changes.ts';
 import { withGoodCopy } from './copies.ts';
 import type { LoadTarget } from './plan.ts';
+import { compareStored, damaged, forward } from '../../storage/read.ts';
 
 /**
  * Loads all parts, several at a time. Each is committed only when its stored bytes have the hash of the manifest and COPY
  * counted its rows; one that is damaged in a store is read from the next store that has the archive. Returns the rows.
- * Throws archive_damaged, store_failed, tool_failed. Locks: ROW EXCLUSIVE on the table.
+ * Throws copy_damaged, store_failed, tool_failed. Locks: ROW EXCLUSIVE on the table.
  */
 export async function loadParts(context: ArchiveContext, plan: LoadTarget): Promise<number> {
   const { parts } = plan.archive.manifest;

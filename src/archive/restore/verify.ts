@@ -6,23 +6,23 @@ import type { Store } from '../../storage/store.ts';
 import type { FoundArchive } from '../catalogue.ts';
 import type { ArchiveContext } from '../context.ts';
 import { addDigests, digestOf } from '../digest.ts';
-import { compareStored, forward } from '../export/read-back.ts';
 import { digestOfQuery } from '../export/table-digest.ts';
 import type { ManifestPart } from '../manifest.ts';
-import { inParallel } from '../parallel.ts';
+import { inParallel } from '../../process/parallel.ts';
 import { pinnedStatements } from './changes.ts';
 import { withGoodCopy } from './copies.ts';
 import type { LoadTarget } from './plan.ts';
+import { compareStored, forward } from '../../storage/read.ts';
 
 type DigestContext = Pick<ArchiveContext, 'programs' | 'signal' | 'jobs' | 'log'>;
 
-/** Throws archive_damaged when the table has not exactly the rows of the manifest. Reads the whole table. */
+/** Throws copy_damaged when the table has not exactly the rows of the manifest. Reads the whole table. */
 export async function proveCount(context: ArchiveContext, plan: LoadTarget): Promise<void> {
   const rows = await countRows(context.db, plan.target);
   const { manifest } = plan.archive;
   if (rows === BigInt(manifest.rows)) return;
   throw new DbopsError(
-    'archive_damaged',
+    'copy_damaged',
     `${plan.label} has ${String(rows)} rows, and the manifest of archive ${plan.archive.id} says ${String(manifest.rows)}`,
     {
       hint: 'Its parts and its manifest contradict each other: look for another copy with "dbops archive verify".',
@@ -89,11 +89,11 @@ export async function restoredDigest(
   return addDigests(...digests);
 }
 
-/** Throws archive_damaged when the rows in the table are not those that were archived. */
+/** Throws copy_damaged when the rows in the table are not those that were archived. */
 export function compareDigests(plan: LoadTarget, archived: string, restored: string): void {
   if (archived === restored) return;
   throw new DbopsError(
-    'archive_damaged',
+    'copy_damaged',
     `the rows of ${plan.label} are not those of archive ${plan.archive.id}`,
     {
       detail: `digest archived ${archived}, restored ${restored}`,

@@ -5,15 +5,14 @@ import { recordStores, type ArchiveRow } from '../../sql/archives.ts';
 import { displayName, relation } from '../../sql/quote.ts';
 import type { Store } from '../../storage/store.ts';
 import type { ArchiveContext } from '../context.ts';
-import { copyObject } from '../export/parts.ts';
-import { hashOf } from '../export/read-back.ts';
 import { findHold, holdHistory, putHold } from '../hold.ts';
 import { partitionOf, tableOf } from '../list/lines.ts';
 import type { Manifest } from '../manifest.ts';
-import { manifestName } from '../place.ts';
 import { ours } from '../survey.ts';
 import { objectsOf } from '../verify/verify.ts';
 import { goodStores } from './retire.ts';
+import { hashOf } from '../../storage/read.ts';
+import { copyObject, manifestName } from '../../storage/copies.ts';
 
 /** An archive that is proven in fewer stores than are configured. */
 export interface PlannedCopies {
@@ -46,7 +45,7 @@ export async function completeCopies(context: ArchiveContext, item: PlannedCopie
   const { stores, manifest, problems } = await goodStores(context, archive);
   const [from] = stores;
   if (from === undefined || manifest === undefined) {
-    throw new DbopsError('archive_damaged', `archive ${archive.id} is whole in none of its stores`, {
+    throw new DbopsError('copy_damaged', `archive ${archive.id} is whole in none of its stores`, {
       detail: problems.join('\n'),
       hint: `Look at it: dbops archive verify ${archive.id}`,
     });

@@ -17,7 +17,7 @@ import { differences } from '../definition/differences.ts';
 import { loadDefinition } from '../definition/load.ts';
 import { digestOfTable } from '../export/table-digest.ts';
 import type { Manifest } from '../manifest.ts';
-import { together } from '../parallel.ts';
+import { together } from '../../process/parallel.ts';
 import { archivedDigest } from '../restore/verify.ts';
 
 /** A detached partition and the archive that is to hold its rows. */

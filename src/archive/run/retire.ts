@@ -16,11 +16,11 @@ import { displayName, ident, relation, visible, type RelationName } from '../../
 import type { Store } from '../../storage/store.ts';
 import { readManifest } from '../catalogue.ts';
 import type { ArchiveContext } from '../context.ts';
-import { isStoreFailure } from '../export/objects.ts';
-import { compareStored, hashOf } from '../export/read-back.ts';
 import type { Manifest } from '../manifest.ts';
-import { inParallel } from '../parallel.ts';
+import { inParallel } from '../../process/parallel.ts';
 import { proofStep, findChange, proofOf, type Proof } from './prove.ts';
+import { compareStored, hashOf } from '../../storage/read.ts';
+import { isStoreFailure } from '../../storage/copies.ts';
 
 /** Detaches an archived partition, as "partition detach" does, and says in its mark which archive holds it. */
 export async function detachArchived(

@@ -7,7 +7,6 @@ import { listArchiveRows, recordArchiveState, type ArchiveRow } from '../../sql/
 import { displayName, relation, visible } from '../../sql/quote.ts';
 import type { ArchiveContext } from '../context.ts';
 import { createArchive } from '../export/create.ts';
-import { removeRemains } from '../export/objects.ts';
 import { whyKept } from '../hold.ts';
 import { completeCopies, type PlannedCopies } from './copies.ts';
 import { reportFailure } from './notify.ts';
@@ -16,6 +15,7 @@ import { findChange, proofOf, type Proof } from './prove.ts';
 import { madeBefore } from './reuse.ts';
 import { detachArchived, dropArchived, goodStores, startOver } from './retire.ts';
 import { finishDetaches, takeUp } from './take-up.ts';
+import { removeRemains } from '../../storage/copies.ts';
 
 /** What became of one partition in a run. */
 export interface RunLine {
@@ -241,7 +241,7 @@ async function proveLater(context: ArchiveContext, item: RunPlan['proofs'][numbe
   const { ledger, archive } = item;
   const { stores, manifest, problems } = await goodStores(context, archive);
   if (manifest === undefined) {
-    throw new DbopsError('archive_damaged', `archive ${archive.id} is in none of its stores any more`, {
+    throw new DbopsError('copy_damaged', `archive ${archive.id} is in none of its stores any more`, {
       detail: problems.join('\n'),
       hint: `${displayName(ledger)} is detached and keeps its rows: attach it again with "dbops partition attach".`,
     });

@@ -4,11 +4,10 @@ import { withAdvisoryLock } from '../../pg/advisory-lock.ts';
 import { applyChanges } from '../../plan/apply.ts';
 import { recordArchiveState, recordVerified, type ArchiveRow } from '../../sql/archives.ts';
 import type { ArchiveContext } from '../context.ts';
-import { removeRemains } from '../export/objects.ts';
 import { dropScratch } from '../export/prove-by-restore.ts';
-import { manifestName } from '../place.ts';
 import { planRun, type RunOptions } from './plan.ts';
 import { goodStores, retentionWaitMs } from './retire.ts';
+import { manifestName, removeRemains } from '../../storage/copies.ts';
 
 /** A detach that is finished leaves a table to be marked, hence planned and applied twice at most. */
 const mostRounds = 2;

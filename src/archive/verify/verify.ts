@@ -3,10 +3,11 @@ import type { Log } from '../../output/log.ts';
 import { Progress } from '../../output/progress.ts';
 import { displayName } from '../../sql/quote.ts';
 import { addDigests } from '../digest.ts';
-import { compareStored, hashOf, readBack } from '../export/read-back.ts';
+import { readBack } from '../export/read-back.ts';
 import { writeManifest, type Manifest, type ManifestPart } from '../manifest.ts';
-import { inParallel } from '../parallel.ts';
+import { inParallel } from '../../process/parallel.ts';
 import { ours, type Copy, type Surveyed } from '../survey.ts';
+import { compareStored, hashOf } from '../../storage/read.ts';
 
 export const verifyLevels = ['manifest', 'bytes', 'digest'] as const;
 /** manifest: the manifests and the lengths of what they name; bytes: everything is read; digest: row by row as well. */
@@ -228,7 +229,7 @@ async function checkPart(run: Run, copy: Copy, part: ManifestPart, sinks: Sinks)
 }
 
 function wrong(problem: string): DbopsError {
-  return new DbopsError('archive_damaged', problem);
+  return new DbopsError('copy_damaged', problem);
 }
 
 function compareDigests(copies: Copy[], problems: Problem[], digests: Map<string, string>): Problem[] {

@@ -1,9 +1,11 @@
-import { DbopsError } from '../../errors.ts';
-import type { Store, Stored } from '../../storage/store.ts';
-import { manifestName } from '../place.ts';
-import { damaged, hashOf } from './read-back.ts';
+import { DbopsError } from '../errors.ts';
+import { compareStored, damaged, hashOf } from './read.ts';
+import type { Store, Stored } from './store.ts';
 
-/** The stores of one archive while it is made. */
+/** The object without which an archive or a backup does not exist: it is written last, and removed first. */
+export const manifestName = 'manifest.json';
+
+/** The stores of one archive or backup while it is made. */
 export interface Copies {
   /** Those that have everything so far; one that fails is taken out. */
   stores: Store[];
@@ -20,8 +22,7 @@ export interface Copies {
 export function loseStore(copies: Copies, store: Store, error: unknown): void {
   // Parts are copied at once: another one may have lost it already.
   if (!copies.stores.includes(store)) return;
-  const isOfStore =
-    error instanceof DbopsError && (isStoreFailure(error) || error.code === 'archive_damaged');
+  const isOfStore = error instanceof DbopsError && (isStoreFailure(error) || error.code === 'copy_damaged');
   if (!isOfStore || copies.stores.length - 1 < copies.required) throw error;
   copies.stores.splice(copies.stores.indexOf(store), 1);
   copies.onLost(store, error);
@@ -50,12 +51,12 @@ export async function putEverywhere(
       loseStore(copies, store, error);
     }
   }
-  if (written === undefined) throw new Error('an archive without a store');
+  if (written === undefined) throw new Error('copies without a store');
   return written;
 }
 
 /**
- * Takes away what was written of an archive that does not exist, the manifest first. Returns the stores in which that
+ * Takes away what was written of an archive or a backup that does not exist, the manifest first. Returns the stores in which that
  * failed: they may be what the archive failed for.
  */
 export async function removeRemains(stores: Store[], place: string): Promise<Store[]> {
@@ -74,4 +75,24 @@ export async function removeRemains(stores: Store[], place: string): Promise<Sto
     }
   }
   return failed;
+}
+
+/** Copies an object between stores, and reads it back there. Throws copy_damaged or what the stores throw. */
+export async function copyObject(
+  from: Store,
+  to: Store,
+  key: string,
+  expected: Stored,
+  signal: AbortSignal,
+): Promise<void> {
+  const source = await from.get(key, { signal });
+  // A store that fails before it reads leaves the stream to whoever aborts next, and nobody listens then.
+  source.on('error', () => undefined);
+  try {
+    const written = await to.put(key, source as AsyncIterable<Buffer>, { signal });
+    compareStored(from, key, written, expected);
+  } finally {
+    source.destroy();
+  }
+  compareStored(to, key, await hashOf(to, key, signal), expected);
 }
