@@ -18,9 +18,22 @@ const layers = {
   plan: ['sql', 'pg', ...shared],
   partition: ['plan', 'state', 'sql', 'pg', ...shared],
   archive: ['partition', 'plan', 'state', 'sql', 'pg', 'storage', ...shared],
+  backup: ['archive', 'partition', 'plan', 'state', 'sql', 'pg', 'storage', ...shared],
   rows: ['plan', 'state', 'sql', 'pg', ...shared],
   doctor: ['partition', 'plan', 'state', 'sql', 'pg', 'storage', ...shared],
-  commands: ['doctor', 'archive', 'rows', 'partition', 'plan', 'state', 'sql', 'pg', 'storage', ...shared],
+  commands: [
+    'doctor',
+    'backup',
+    'archive',
+    'rows',
+    'partition',
+    'plan',
+    'state',
+    'sql',
+    'pg',
+    'storage',
+    ...shared,
+  ],
 };
 const folders = Object.keys(layers);
 
@@ -31,8 +44,18 @@ const ownedPackages = {
   pino: ['src/output/json-log.ts'],
   commander: ['src/commands/', 'src/cli.ts', 'src/main.ts'],
   yaml: ['src/config/'],
-  'zod/mini': ['src/config/', 'src/archive/manifest.ts', 'src/archive/definition/definition.ts'],
-  zod: ['src/config/', 'src/archive/manifest.ts', 'src/archive/definition/definition.ts'],
+  'zod/mini': [
+    'src/config/',
+    'src/archive/manifest.ts',
+    'src/archive/definition/definition.ts',
+    'src/backup/manifest.ts',
+  ],
+  zod: [
+    'src/config/',
+    'src/archive/manifest.ts',
+    'src/archive/definition/definition.ts',
+    'src/backup/manifest.ts',
+  ],
   '@aws-sdk/client-s3': ['src/storage/s3'],
   '@duckdb/node-api': ['src/archive/parquet/duckdb.ts'],
 };

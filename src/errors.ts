@@ -18,6 +18,7 @@ export const errorCodes = {
   name_collision: 2,
   store_unknown: 2,
   archive_not_found: 2,
+  backup_not_found: 2,
   // cannot connect or authenticate
   connection_failed: 3,
   authentication_failed: 3,

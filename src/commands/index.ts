@@ -1,5 +1,6 @@
 import type { CommandDefinition } from './command.ts';
 import type * as Archive from './groups/archive.ts';
+import type * as Backup from './groups/backup.ts';
 import type * as Daily from './groups/daily.ts';
 import type * as Rare from './groups/rare.ts';
 import type * as Rows from './groups/rows.ts';
@@ -33,6 +34,11 @@ async function archive(name: Group<typeof Archive>): Promise<CommandModule> {
   return { command: group[name], runCommand: group.runCommand };
 }
 
+async function backup(name: Group<typeof Backup>): Promise<CommandModule> {
+  const group = await import('./groups/backup.ts');
+  return { command: group[name], runCommand: group.runCommand };
+}
+
 /** What a command needs to run, loaded together. */
 export interface CommandModule {
   command: CommandDefinition;
@@ -50,6 +56,7 @@ export interface CommandEntry {
 export const nouns: Record<string, string> = {
   partition: 'create, retire, convert and check partitions',
   archive: 'copy old partitions to a store with proof, and bring them back',
+  backup: 'make backups, prove that they restore, and say what there is',
   rows: 'delete, move and mask rows of large tables, batch by batch',
   config: 'show, check and describe the configuration',
 };
@@ -189,6 +196,12 @@ export const commands: CommandEntry[] = [
     verb: 'schema',
     summary: 'print the JSON Schema of manifest.json, for programs of others',
     load: () => archive('archiveSchema'),
+  },
+  {
+    noun: 'backup',
+    verb: 'create',
+    summary: 'make a backup of a database, a table or the whole cluster',
+    load: () => backup('backupCreate'),
   },
   {
     noun: 'rows',

@@ -1,30 +1,12 @@
 import * as z from 'zod/mini';
-import { durationPattern, parseDuration, type Duration } from './duration.ts';
+import { backup, wal } from './schema-backup.ts';
+import { duration, name, size } from './schema-basics.ts';
 import { parseOlderThan } from './older-than.ts';
-import { sizePattern } from './size.ts';
-
-// A file is checked once: compiling the schema to a function first costs more than it saves.
-z.config({ jitless: true });
 
 /**
  * The configuration file. Every object is strict: an unknown key is an error with the nearest known name. Descriptions
  * go into the JSON Schema that `dbops config schema` prints.
  */
-const duration = z
-  .pipe(
-    z.string().check(
-      z.regex(new RegExp(durationPattern, 'i'), 'must be a duration such as "90 days", "2 years" or "30s"'),
-      // Months and years come whole: what "1.5 years" ends up as must never be guessed where retention hangs on it.
-      z.refine((text) => isUsable(parseDuration(text)), {
-        error: 'must be whole months or years, and at most 1000 years',
-        when: (payload) => payload.issues.length === 0,
-      }),
-    ),
-    z.transform((text): Duration => parseDuration(text) as Duration),
-  )
-  .check(z.describe('A duration: "90 days", "6 months", "2 years", "30s".'));
-
-const name = z.string().check(z.minLength(1, 'must not be empty'));
 const timezone = z
   .string()
   .check(
@@ -145,13 +127,6 @@ const partition = z.strictObject({
     .check(z.describe('Storage parameters of new partitions, e.g. autovacuum_vacuum_scale_factor.')),
 });
 
-const size = z
-  .string()
-  .check(
-    z.regex(new RegExp(sizePattern), 'must be a size such as "10 GB" or "512 MB"'),
-    z.describe('A size in powers of 1024: "512 MB", "10 GB".'),
-  );
-
 const rowsLimits = z.strictObject({
   maxTime: z.optional(duration).check(z.describe('The longest run; the next one goes on.')),
   until: z
@@ -249,6 +224,8 @@ export const fileSchema = z.strictObject({
     .optional(z.record(z.string(), store))
     .check(z.describe('Where archives and backups are kept, by a name of your own.')),
   archive: z.optional(archive),
+  backup: z.optional(backup),
+  wal: z.optional(wal),
   partitions: z.optional(z.array(partition)),
   rows: z
     .optional(
@@ -265,13 +242,6 @@ export type FileRowsJob = z.infer<typeof rowsJob>;
 export type FileRowsLimits = z.infer<typeof rowsLimits>;
 export type ProofLevel = (typeof proofLevels)[number];
 export type IntervalUnit = (typeof intervalUnits)[number];
-
-const longestDays = 365_250;
-
-function isUsable(duration: Duration | undefined): boolean {
-  if (duration === undefined) return false;
-  return duration.months * 30.4 + duration.seconds / 86_400 <= longestDays;
-}
 
 /** Each zone costs milliseconds to look up, and fifteen tables name the same one. */
 const timeZones = new Map<string, boolean>([['UTC', true]]);

@@ -1,4 +1,5 @@
 import { DbopsError } from '../errors.ts';
+import { backupSettings, walSettings, type BackupSettings, type WalSettings } from './backup.ts';
 import { connectionSettings, nonEmpty, type ConnectionSource, type SettingFlags } from './connection.ts';
 import { durationMs, type Duration } from './duration.ts';
 import type { Environment } from './environment.ts';
@@ -71,6 +72,8 @@ export interface Settings {
   /** By name, in the order of the file. */
   stores: StoreSettings[];
   archive: ArchiveSettings;
+  backup: BackupSettings;
+  wal: WalSettings;
   partitions: PartitionSettings[];
   rows: RowsSettings;
   files: LoadedFile[];
@@ -139,6 +142,8 @@ async function resolveSettings(
     ensureEvery: duration('checks.ensureEvery', (file) => file.checks?.ensureEvery, 86_400),
     stores,
     archive: archiveSettings(picker),
+    backup: backupSettings(picker, stores),
+    wal: walSettings(picker, stores),
     partitions: partitionSettings(picker, duration, stores, timezone),
     rows: rowsSettings(picker, files, timezone),
     files,

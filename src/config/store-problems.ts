@@ -16,17 +16,26 @@ export function storeProblems(settings: FileSettings): Problem[] {
 
 /** Where a file names stores that are not among `names`, or wants more copies than there are. Pure. */
 export function copiesProblems(settings: FileSettings, names: string[]): Problem[] {
-  const { copies, required } = settings.archive ?? {};
-  const problems = [
-    ...unknownCopies(copies ?? [], names, ['archive', 'copies']),
+  return [
+    ...sectionProblems(settings.archive ?? {}, names, 'archive'),
+    ...sectionProblems(settings.backup ?? {}, names, 'backup'),
+    ...sectionProblems(settings.wal ?? {}, names, 'wal'),
     ...(settings.partitions ?? []).flatMap((item, index) =>
       unknownCopies(item.archive?.copies ?? [], names, ['partitions', index, 'archive', 'copies']),
     ),
   ];
+}
+
+function sectionProblems(
+  { copies, required }: { copies?: string[] | undefined; required?: number | undefined },
+  names: string[],
+  section: string,
+): Problem[] {
+  const problems = unknownCopies(copies ?? [], names, [section, 'copies']);
   const count = copies?.length ?? names.length;
   if (required !== undefined && required > count) {
     const stores = `${String(count)} ${count === 1 ? 'store gets' : 'stores get'} a copy`;
-    problems.push({ path: ['archive', 'required'], message: `is ${String(required)}, but only ${stores}` });
+    problems.push({ path: [section, 'required'], message: `is ${String(required)}, but only ${stores}` });
   }
   return problems;
 }

@@ -6,7 +6,12 @@ import type { Db } from './connection.ts';
 const lockClass = 0x64626f70;
 
 /** One number a job; a table's lock takes the table's oid, and oids below 16384 are the system's own. */
-const jobNumbers = { ensure: 1, retention: 2, state: 3, archive: 4 } as const;
+const jobNumbers = { ensure: 1, retention: 2, state: 3, archive: 4, backup: 5, drill: 6 } as const;
+const jobCommands: Partial<Record<string, string>> = {
+  archive: '"archive run"',
+  backup: '"backup create"',
+  drill: '"backup drill"',
+};
 export type LockName = keyof typeof jobNumbers | { table: number; name: string };
 
 interface HolderRow {
@@ -99,12 +104,7 @@ export async function listLockedTables(db: Db, tableOids: number[]): Promise<num
 }
 
 async function busy(db: Db, key: number, name: LockName): Promise<DbopsError> {
-  const what =
-    typeof name === 'string'
-      ? name === 'archive'
-        ? '"archive run"'
-        : `"partition ${name}"`
-      : `table ${name.name}`;
+  const what = typeof name === 'string' ? (jobCommands[name] ?? `"partition ${name}"`) : `table ${name.name}`;
   const [holder] = await db.query<HolderRow>({
     text: `/* dbops:locks.holder */
       select l.pid, coalesce(a.application_name, '') as application, coalesce(a.usename::text, '') as "user",

@@ -73,6 +73,34 @@ const migrations: readonly (readonly string[])[] = [
        changed_at timestamptz not null default pg_catalog.clock_timestamp())`,
     'create index archive_partition_oid_idx on $schema.archive (partition_oid)',
   ],
+  [
+    `create table $schema.backup (
+       id text primary key,
+       kind text not null,
+       database text,
+       place text not null,
+       stores text[] not null,
+       state text not null check (state in ('running', 'done', 'failed', 'removed')),
+       parent text,
+       reason text,
+       stored_bytes int8,
+       source_bytes int8,
+       message text,
+       hold text,
+       started_at timestamptz not null,
+       finished_at timestamptz,
+       verified_at timestamptz,
+       drilled_at timestamptz,
+       drill_passed bool,
+       changed_at timestamptz not null default pg_catalog.clock_timestamp())`,
+    'create index backup_kind_started_at_idx on $schema.backup (kind, started_at desc)',
+    // A drill writes a mark before and one after its recovery target, and looks for them in what it recovered.
+    `create table $schema.drill_mark (
+       drill text not null,
+       is_after bool not null,
+       at timestamptz not null default pg_catalog.clock_timestamp(),
+       primary key (drill, is_after))`,
+  ],
 ];
 
 /** The version that this dbops writes. */

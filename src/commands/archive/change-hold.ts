@@ -17,7 +17,7 @@ import {
   type Result,
 } from '../command.ts';
 import { addDryRun, addYes } from '../options.ts';
-import { jobIfReachable, openChosen, storesOf } from './context.ts';
+import { jobIfReachable, openChosen, storesOf } from '../stores.ts';
 
 interface Options {
   reason?: string;

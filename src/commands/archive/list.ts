@@ -16,7 +16,7 @@ import { displayName, relation, visible } from '../../sql/quote.ts';
 import { keyPart } from '../../storage/key.ts';
 import { defineCommand, type CommandContext, type Result } from '../command.ts';
 import { addDryRun } from '../options.ts';
-import { jobIfReachable, openChosen, storesOf } from './context.ts';
+import { jobIfReachable, openChosen, storesOf } from '../stores.ts';
 
 interface Options {
   rebuild?: boolean;

@@ -8,7 +8,7 @@ import { renderScript } from '../../plan/render.ts';
 import { visible } from '../../sql/quote.ts';
 import { defineCommand, type Result } from '../command.ts';
 import { addDryRun, addWait, addYes, countOption } from '../options.ts';
-import { storesOf } from './context.ts';
+import { storesOf } from '../stores.ts';
 
 interface Options {
   archive?: string[];

@@ -15,7 +15,7 @@ import { openStore } from '../../storage/open.ts';
 import type { Store } from '../../storage/store.ts';
 import { defineCommand, type CommandContext, type Result } from '../command.ts';
 import { countOption } from '../options.ts';
-import { storesOf } from './context.ts';
+import { storesOf } from '../stores.ts';
 
 interface Options {
   store?: string;

@@ -3,7 +3,7 @@ import { holdHistory } from '../../archive/hold.ts';
 import { describeArchive } from '../../archive/list/describe.ts';
 import { lookAt } from '../../archive/survey.ts';
 import { defineCommand, type Result } from '../command.ts';
-import { openChosen, storesOf } from './context.ts';
+import { openChosen, storesOf } from '../stores.ts';
 
 interface Options {
   store?: string;

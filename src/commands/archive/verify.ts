@@ -9,7 +9,7 @@ import { findZstd } from '../../process/tools.ts';
 import { visible } from '../../sql/quote.ts';
 import { defineCommand, type Result } from '../command.ts';
 import { countOption } from '../options.ts';
-import { jobIfReachable, openChosen, storesOf } from './context.ts';
+import { jobIfReachable, openChosen, storesOf } from '../stores.ts';
 
 interface Options {
   all?: boolean;

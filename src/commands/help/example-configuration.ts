@@ -55,6 +55,43 @@ archive:
   workDirectory: /var/tmp/dbops    # for Parquet and queries
   onFailure: mail -s "archive failed" ops@example.net   # a shell command; gets JSON on its standard input
 
+backup:
+  copies: [local, offsite]         # 3-2-1: the database, a copy here, a copy elsewhere; all stores by default
+  required: 2                      # in how many of them a backup must be to count; all by default
+  jobs: 2                          # parallel sessions of a dump and a restore
+  compressionLevel: 2              # of zstd
+  workDirectory: /var/tmp/dbops    # for dumps in directory format, restores and drills
+  minimumSize: 1 MB                # a backup with less data than this has failed
+  countRows: true                  # count the rows of each table in the dump's snapshot, for drills
+  hashBelow: 64 MB                 # tables smaller than this are hashed as well
+  retain:                          # a backup is kept while any rule of its kind keeps it; other kinds for ever
+    logical: { daily: 7, weekly: 4, monthly: 12, yearly: 3 }
+    base: { within: 30 days, last: 2 }
+    incremental: { within: 7 days, hourly: 24 }
+    partition: { within: 90 days }
+  promise:                         # what "backup drill" measures against
+    rto: 4 h                       # a restore takes at most so long
+    rpo: 24 h                      # and loses at most so much
+    pitrRto: 30 min                # the same for a base backup and its WAL
+    pitrRpo: 5 min
+  drill:
+    url: postgresql://dbops@drill.example.net/postgres   # default: a server that the drill starts itself
+    directory: /var/tmp/dbops-drill
+    checks:                        # SQL that must return true in what was restored
+      orders-are-there: select count(*) > 0 from public.orders
+  pgbackrest:                      # for --kind pgbackrest
+    stanza: factory
+    config: /etc/pgbackrest/pgbackrest.conf
+  onFailure: mail -s "backup failed" ops@example.net   # a shell command; gets JSON on its standard input
+
+wal:                               # the archive of WAL, see "dbops wal commands"
+  copies: [local, offsite]         # those of backups by default
+  required: 1                      # in how many of them a segment must be before PostgreSQL may forget it
+  spool: /var/spool/dbops          # on the database host; survives a reboot
+  jobs: 2                          # segments at once
+  ahead: 64                        # further segments that one call pushes or fetches
+  compressionLevel: 1              # of zstd
+
 partitions:
   - table: public.judgment_executions
     key: created_at                # date, timestamp, timestamptz, uuid (version 7), or bigint

@@ -1,0 +1,58 @@
+import type { BackupKind } from '../../config/backup.ts';
+import type { BackupFile, BackupManifest } from '../manifest.ts';
+import type { BackupContext } from '../context.ts';
+
+/** What was asked for. */
+export interface BackupWish {
+  kind: BackupKind;
+  /** schema.table of --table, as written. */
+  tables: string[];
+  /** Patterns of --exclude-data, as pg_dump takes them. */
+  excludeData: string[];
+  reason: string | null;
+  /** Needs no work directory. */
+  stream: boolean;
+}
+
+/** What a backup will be, before anything is written. */
+export interface BackupPlan {
+  /** Null: the whole cluster. */
+  database: string | null;
+  /** Size in the database of what is backed up. */
+  sourceBytes: number;
+  /** What is done, one line each, for --dry-run: commands as they are run, secrets left out. */
+  steps: string[];
+}
+
+/** A backup that is being made. */
+export interface Making {
+  context: BackupContext;
+  wish: BackupWish;
+  id: string;
+  /** The folder in each store, ending with /. */
+  place: string;
+  sink: Sink;
+}
+
+/** Writes the files of a backup to every store that gets a copy. */
+export interface Sink {
+  /**
+   * Stores one file under the backup's folder. The body must fail when the program that makes it fails: an object that
+   * was ended too early would look whole. Rejects with what the stores throw; then the whole backup is begun anew, where
+   * other stores are enough, or fails.
+   */
+  put: (name: string, body: AsyncIterable<Uint8Array> | Uint8Array) => Promise<BackupFile>;
+  /** Reads a file back from the first store that has it. */
+  get: (name: string) => Promise<AsyncIterable<Uint8Array>>;
+}
+
+/** What a maker knows of a backup once its files are stored. */
+export type Made = Pick<BackupManifest, 'tools' | 'logical' | 'physical' | 'pgbackrest'>;
+
+/** Makes backups of one kind. */
+export interface Maker<Plan extends BackupPlan> {
+  /** Throws what makes the backup impossible: a missing program, a privilege, no space. Writes nothing. */
+  plan: (context: BackupContext, wish: BackupWish) => Promise<Plan>;
+  /** Writes all files, and checks what it has written: a backup that is empty or cut off is a failure. */
+  make: (making: Making, plan: Plan) => Promise<Made>;
+}

@@ -1,0 +1,41 @@
+import { copyObject, loseStore, type Copies } from '../../storage/copies.ts';
+import type { BackupFile } from '../manifest.ts';
+import type { Sink } from './maker.ts';
+
+/** A sink with the list of what went through it. */
+export interface CountingSink extends Sink {
+  files: BackupFile[];
+}
+
+/**
+ * Files go to the first store as they come, and from there, read back, to the others. A further store that fails is lost,
+ * when the rest is enough; the first one is not given up here, since what it took cannot be had again.
+ */
+export function makeSink(copies: Copies, place: string, signal: AbortSignal): CountingSink {
+  const files: BackupFile[] = [];
+  const first = () => {
+    const [store] = copies.stores;
+    if (store === undefined) throw new Error('a backup without a store');
+    return store;
+  };
+  return {
+    files,
+    put: async (name, body) => {
+      const source = first();
+      const key = `${place}${name}`;
+      const stored = await source.put(key, body, { signal, ifAbsent: true });
+      for (const store of copies.stores.slice(1)) {
+        try {
+          await copyObject(source, store, key, stored, signal);
+        } catch (error) {
+          if (signal.aborted) throw error;
+          loseStore(copies, store, error);
+        }
+      }
+      const file = { name, sizeBytes: stored.sizeBytes, sha256: stored.sha256 };
+      files.push(file);
+      return file;
+    },
+    get: async (name) => await first().get(`${place}${name}`, { signal }),
+  };
+}

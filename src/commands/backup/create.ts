@@ -1,0 +1,79 @@
+import { createBackup } from '../../backup/create/create.ts';
+import { findMaker } from '../../backup/create/makers.ts';
+import type { BackupWish } from '../../backup/create/maker.ts';
+import { storedBytesOf } from '../../backup/manifest.ts';
+import { backupKinds, type BackupKind } from '../../config/backup.ts';
+import { DbopsError } from '../../errors.ts';
+import { humanBytes } from '../../output/human.ts';
+import { withAdvisoryLock } from '../../pg/advisory-lock.ts';
+import { defineCommand, type Result } from '../command.ts';
+import { addWait, countOption } from '../options.ts';
+import { withBackups } from './context.ts';
+
+interface Options {
+  kind: string;
+  table?: string[];
+  excludeData?: string[];
+  reason?: string;
+  stream?: boolean;
+  jobs?: string;
+}
+
+export const command = defineCommand<Options>({
+  changes: true,
+  examples: [
+    { command: 'dbops backup create --kind logical', about: 'the whole database, for cron' },
+    {
+      command: 'dbops backup create --kind logical --dry-run',
+      about: 'what would be run, and where it would go',
+    },
+  ],
+  declare(cmd) {
+    cmd.requiredOption('--kind <kind>', backupKinds.join(', '));
+    cmd.option('--table <table...>', 'with --kind table or partition: schema.table');
+    cmd.option(
+      '--exclude-data <pattern...>',
+      'leave out the rows of these tables, as pg_dump --exclude-table-data',
+    );
+    cmd.option('--reason <text>', 'why it is made; kept with it');
+    cmd.option('--stream', 'needs no work directory; one session');
+    cmd.option('--jobs <count>', 'parallel sessions; default: backup.jobs of the configuration');
+    addWait(cmd);
+    cmd.option('--dry-run', 'print what would be done and write nothing');
+  },
+  async run(context): Promise<Result> {
+    const { options, job } = context;
+    const wish: BackupWish = {
+      kind: kindOf(options.kind),
+      tables: options.table ?? [],
+      excludeData: options.excludeData ?? [],
+      reason: options.reason ?? null,
+      stream: options.stream === true,
+    };
+    const maker = await findMaker(wish.kind);
+    const base = await job(wish.kind);
+    const jobs = options.jobs === undefined ? undefined : countOption('--jobs', options.jobs);
+    return await withBackups(context, base, { jobs }, async (backup): Promise<Result> => {
+      const plan = await maker.plan(backup, wish);
+      if (options.dryRun === true) {
+        return { data: { dryRun: true, ...plan }, text: plan.steps.join('\n') };
+      }
+      const { id, place, manifest, stores } = await withAdvisoryLock(
+        base.db,
+        'backup',
+        { waitMs: base.waitMs, signal: context.signal },
+        () => createBackup(backup, wish, maker, plan),
+      );
+      return {
+        data: { id, place, stores, manifest },
+        text: `${id}: ${humanBytes(storedBytesOf(manifest))} in ${stores.join(', ')}`,
+      };
+    });
+  },
+});
+
+function kindOf(text: string): BackupKind {
+  const kind = backupKinds.find((item) => item === text);
+  if (kind !== undefined) return kind;
+  throw new DbopsError('usage', `--kind is ${backupKinds.join(', ')}, not "${text}"`);
+}

@@ -1,0 +1,3 @@
+// Commands about backups. One chunk of the bundle: see index.ts.
+export { runCommand } from '../run.ts';
+export { command as backupCreate } from '../backup/create.ts';
