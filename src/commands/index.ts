@@ -204,6 +204,12 @@ export const commands: CommandEntry[] = [
     load: () => backup('backupCreate'),
   },
   {
+    noun: 'backup',
+    verb: 'schema',
+    summary: 'print the JSON Schema of the manifest of a backup',
+    load: () => backup('backupSchema'),
+  },
+  {
     noun: 'rows',
     verb: 'purge',
     summary: 'delete old rows, in batches',

@@ -1,3 +1,4 @@
 // Commands about backups. One chunk of the bundle: see index.ts.
 export { runCommand } from '../run.ts';
 export { command as backupCreate } from '../backup/create.ts';
+export { command as backupSchema } from '../backup/schema.ts';
