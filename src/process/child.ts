@@ -2,6 +2,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import os from 'node:os';
 import type { Readable } from 'node:stream';
 import { DbopsError, interrupted } from '../errors.ts';
+import type { Account } from './account.ts';
 
 /** What a child is run with. Secrets go into its environment, never into its arguments. */
 export interface ChildOptions {
@@ -12,6 +13,10 @@ export interface ChildOptions {
   isNice?: boolean;
   /** Further pipes, as file descriptors from 3 on. */
   pipes?: number;
+  /** Runs it as this user; only root can run a program as another one. */
+  account?: Account | undefined;
+  /** Our own working directory when it is left out, which another user may not be able to enter. */
+  cwd?: string | undefined;
 }
 
 /** A running child; `finished` rejects with tool_failed, or the reason of the interruption. */
@@ -38,7 +43,7 @@ export async function reasonOf(error: unknown, finished: Promise<unknown>): Prom
 export function startChild(path: string, args: string[], options: ChildOptions = {}): Child {
   const { signal } = options;
   const pipes = Array.from({ length: 3 + (options.pipes ?? 0) }, () => 'pipe' as const);
-  const child = spawn(path, args, { stdio: pipes, env: { ...inherited(), ...options.env } });
+  const child = spawn(path, args, { stdio: pipes, ...placeOf(options) });
   if (options.isNice === true && child.pid !== undefined) lowerPriority(child.pid);
   // Writing to a program that has ended is no error of its own: its exit code tells.
   for (const stream of child.stdio) stream?.on('error', () => undefined);
@@ -60,6 +65,22 @@ export function startChild(path: string, args: string[], options: ChildOptions =
   }).finally(() => signal?.removeEventListener('abort', onAbort));
   finished.catch(() => undefined);
   return { process: child, finished, stop };
+}
+
+/** As whom, where and with which environment a child is run. */
+export function placeOf(options: Pick<ChildOptions, 'env' | 'account' | 'cwd'>): {
+  uid?: number;
+  gid?: number;
+  cwd: string | undefined;
+  env: Record<string, string>;
+} {
+  const { account, cwd, env } = options;
+  const isOther = account !== undefined && account.uid !== process.getuid?.();
+  return {
+    cwd,
+    env: { ...inherited(), ...(isOther ? { HOME: account.home, USER: account.name } : {}), ...env },
+    ...(isOther ? { uid: account.uid, gid: account.gid } : {}),
+  };
 }
 
 /** The end of what a stream says. A program that is killed leaves it open when a child of its own goes on. */

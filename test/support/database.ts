@@ -134,7 +134,7 @@ export async function waitUntil<T>(
  * It has no template: createDatabase() is for the server of the run.
  */
 export async function startPrivateServer(settings: Record<string, string> = {}): Promise<Server> {
-  return startServer({ binDir: binDirectory(), settings: { ...privateSettings, ...settings } });
+  return startServer({ binDir: serverBinaries(), settings: { ...privateSettings, ...settings } });
 }
 
 /** The database of a private server, asked through a new connection each time: the server may restart in between. */
@@ -175,7 +175,8 @@ export async function startStandby(primary: Server, settings: Record<string, str
   return standby!;
 }
 
-function binDirectory(): string {
+/** Where the programs of the server of this run are; private servers are started from it. */
+export function serverBinaries(): string {
   const { binDir, version } = inject('postgres');
   return binDir ?? embeddedBinaries(Math.floor(version / 10_000));
 }

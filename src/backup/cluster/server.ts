@@ -1,0 +1,187 @@
+import { mkdtemp, readFile, rm, stat } from 'node:fs/promises';
+import { createServer, type AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { once } from 'node:events';
+import { DbopsError, interrupted } from '../../errors.ts';
+import type { Account } from '../../process/account.ts';
+import { isAlive, startDaemon, type Daemon } from '../../process/daemon.ts';
+import { followLog } from './log.ts';
+import { makeOwnDirectory } from './owner.ts';
+
+/** How a server is started on a data directory that was restored or initialised here. */
+export interface StartOptions {
+  /** Path of the program, of the major that wrote the data directory. */
+  postgres: string;
+  dataDirectory: string;
+  /** The owner of the data directory; never root. */
+  account: Account;
+  /** Its output is appended to this file; in the data directory by default. */
+  logFile?: string;
+  /** Listens on 127.0.0.1 too: on this port, or on a free one. Without it there is no TCP at all. */
+  loopback?: { port: number | undefined };
+  /** Further settings of this run; they win over the files of the cluster. */
+  settings?: Record<string, string>;
+  /** Ends the server, unless it was released. */
+  signal: AbortSignal;
+  onLine?: (line: string) => void;
+}
+
+/** A server of our own. It ends with this process, kill -9 included, unless it is released. */
+export interface RunningServer {
+  pid: number;
+  /** Where its socket is: only its owner (and root) can enter. */
+  socketDirectory: string;
+  port: number;
+  logFile: string;
+  /**
+   * Resolves when it takes connections: `isReadOnly` says that it is still in recovery. Throws tool_failed with what it
+   * said when it ended instead.
+   */
+  ready: () => Promise<{ isReadOnly: boolean }>;
+  /** Resolves when it has ended by itself or was stopped; all lines were told before. */
+  ended: Promise<{ code: number | null }>;
+  /** Ends it fast, and after half a minute immediately. Resolves when it is gone. */
+  stop: () => Promise<void>;
+  /** Lets it go on after this process has ended. */
+  release: () => Promise<void>;
+}
+
+/** The longest path of a unix socket, less /.s.PGSQL.65535, on the system that allows the least. */
+const longestSocketDirectory = 103 - 15;
+
+const pollMs = 50;
+const fastStopMs = 30_000;
+const keptLines = 200;
+
+/**
+ * Starts a server on a data directory, as the owner of it, with a private socket. Messages are in English and go to a
+ * file that is followed, whatever the cluster's own settings say.
+ */
+export async function startServer(options: StartOptions): Promise<RunningServer> {
+  const { dataDirectory, account, signal } = options;
+  if (signal.aborted) throw interrupted(signal);
+  const logFile = options.logFile ?? join(dataDirectory, 'dbops-server.log');
+  const { socketDirectory, removeSocketDirectory } = await socketPlace(dataDirectory, account);
+  const port = options.loopback === undefined ? 5432 : (options.loopback.port ?? (await freePort()));
+  const settings = {
+    listen_addresses: options.loopback === undefined ? '' : '127.0.0.1',
+    unix_socket_directories: socketDirectory,
+    logging_collector: 'off',
+    log_destination: 'stderr',
+    log_min_messages: 'warning',
+    lc_messages: 'C',
+    ...options.settings,
+  };
+  const from = (await stat(logFile).catch(() => undefined))?.size ?? 0;
+  const daemon = await startDaemon(
+    options.postgres,
+    [
+      ...['-D', dataDirectory, '-p', String(port)],
+      ...Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`]),
+    ],
+    { account, cwd: dataDirectory, env: { LC_ALL: 'C' }, logFile },
+  );
+  const lines: string[] = [];
+  const log = followLog(logFile, from, (line) => {
+    lines.push(line);
+    if (lines.length > keptLines) lines.shift();
+    options.onLine?.(line);
+  });
+  const onAbort = () => void stopDaemon(daemon);
+  signal.addEventListener('abort', onAbort, { once: true });
+  // What was aborted meanwhile told nobody.
+  if (signal.aborted) onAbort();
+  const ended = daemon.ended.then(async ({ code }) => {
+    signal.removeEventListener('abort', onAbort);
+    await log.end();
+    await removeSocketDirectory();
+    return { code };
+  });
+  return {
+    pid: daemon.pid,
+    socketDirectory,
+    port,
+    logFile,
+    ended,
+    ready: async () =>
+      await waitUntilReady(daemon, options, async () => {
+        await ended;
+        return lines;
+      }),
+    stop: async () => {
+      await stopDaemon(daemon);
+      await ended;
+    },
+    release: async () => {
+      signal.removeEventListener('abort', onAbort);
+      daemon.release();
+      await log.end();
+    },
+  };
+}
+
+async function stopDaemon(daemon: Daemon): Promise<void> {
+  daemon.kill('SIGINT');
+  const timer = setTimeout(() => daemon.kill('SIGQUIT'), fastStopMs);
+  await daemon.ended;
+  clearTimeout(timer);
+}
+
+async function waitUntilReady(
+  daemon: Daemon,
+  { dataDirectory, signal }: StartOptions,
+  lastLines: () => Promise<string[]>,
+): Promise<{ isReadOnly: boolean }> {
+  while (!daemon.hasEnded()) {
+    const status = await statusOf(dataDirectory, daemon.pid);
+    if (status === 'ready') return { isReadOnly: false };
+    if (status === 'standby') return { isReadOnly: true };
+    await sleep(pollMs);
+  }
+  const lines = await lastLines();
+  if (signal.aborted) throw interrupted(signal);
+  throw new DbopsError('tool_failed', `the server on ${dataDirectory} ended before it took connections`, {
+    detail: lines.slice(-20).join('\n'),
+  });
+}
+
+/** What the server wrote into its lock file, which is where pg_ctl looks; the pid tells one of an earlier run apart. */
+async function statusOf(dataDirectory: string, pid: number): Promise<string | undefined> {
+  const text = await readFile(join(dataDirectory, 'postmaster.pid'), 'utf8').catch(() => '');
+  const lines = text.split('\n');
+  return Number(lines[0]) === pid ? lines[7]?.trim() : undefined;
+}
+
+/** The data directory is as private as can be; where its path is too long for a socket, one under /tmp. */
+async function socketPlace(
+  dataDirectory: string,
+  account: Account,
+): Promise<{ socketDirectory: string; removeSocketDirectory: () => Promise<void> }> {
+  if (Buffer.byteLength(dataDirectory) <= longestSocketDirectory)
+    return { socketDirectory: dataDirectory, removeSocketDirectory: () => Promise.resolve() };
+  const directory = await mkdtemp('/tmp/dbops-socket-');
+  await makeOwnDirectory(directory, account);
+  return {
+    socketDirectory: directory,
+    removeSocketDirectory: async () => await rm(directory, { recursive: true, force: true }),
+  };
+}
+
+/** A port of 127.0.0.1 that nobody listens on. */
+async function freePort(): Promise<number> {
+  const listener = createServer().listen(0, '127.0.0.1');
+  await once(listener, 'listening');
+  const { port } = listener.address() as AddressInfo;
+  listener.close();
+  await once(listener, 'close');
+  return port;
+}
+
+/** Whether a server runs on a data directory: one whose process is there. */
+export async function isRunning(dataDirectory: string): Promise<boolean> {
+  const text = await readFile(join(dataDirectory, 'postmaster.pid'), 'utf8').catch(() => '');
+  const pid = Number(text.split('\n')[0]);
+  if (!Number.isInteger(pid) || pid <= 0) return false;
+  return isAlive(pid);
+}
