@@ -60,7 +60,7 @@ export function startChild(path: string, args: string[], options: ChildOptions =
     child.once('exit', (code, killedBy) => {
       if (code === 0 && signal?.aborted !== true) resolve();
       else if (signal?.aborted === true) reject(interrupted(signal));
-      else void said.then((words) => reject(failed(path, code, killedBy, words)));
+      else void said.then((words) => reject(toolFailure(path, code, killedBy, words)));
     });
   }).finally(() => signal?.removeEventListener('abort', onAbort));
   finished.catch(() => undefined);
@@ -100,7 +100,8 @@ function nameOf(path: string): string {
   return path.split('/').at(-1) ?? path;
 }
 
-function cannotStart(path: string, cause: Error): DbopsError {
+/** A program that is missing or may not be run. */
+export function cannotStart(path: string, cause: Error): DbopsError {
   return new DbopsError('tool_failed', `${nameOf(path)} cannot be started`, {
     detail: cause.message,
     hint: 'Run "dbops doctor": it says which programs are missing and how to get them.',
@@ -108,7 +109,8 @@ function cannotStart(path: string, cause: Error): DbopsError {
   });
 }
 
-function failed(
+/** A program that ended otherwise than with 0; `words` is what it said. */
+export function toolFailure(
   path: string,
   code: number | null,
   killedBy: NodeJS.Signals | null,
@@ -129,7 +131,7 @@ function lowerPriority(pid: number): void {
 }
 
 /** Our environment without what is meant for us, or for a connection of our own choice. */
-function inherited(): Record<string, string> {
+export function inherited(): Record<string, string> {
   const kept: Record<string, string> = {};
   for (const [name, value] of Object.entries(process.env)) {
     if (value === undefined) continue;

@@ -96,7 +96,42 @@ export async function findZstd(searchPath: string): Promise<string> {
 }
 
 function missing(name: string, debianPackage: string): DbopsError {
-  return new DbopsError('tool_failed', `${name} is not installed on this host, and archives need it`, {
+  return new DbopsError('tool_failed', `${name} is not installed on this host, and it is needed`, {
     hint: `Install it (Debian and Ubuntu: apt-get install ${debianPackage}), then run it again; "dbops doctor" lists what is missing.`,
+  });
+}
+
+/** Programs that speak with every version of the server. */
+const anyMajor = new Set(['psql', 'zstd', 'tar']);
+
+/**
+ * The programs of these names that belong to a server. What dumps, loads or copies a server has to be of the server's own
+ * major: an older one refuses, and a newer one writes settings that the server does not know. Of psql the newest is taken.
+ * Throws tool_failed, naming the package that has what is missing.
+ */
+export function pickClientTools<Name extends string>(
+  tools: Tool[],
+  serverMajor: number,
+  names: Name[],
+): Record<Name, Tool> {
+  const picked = names.map((name): [Name, Tool] => {
+    const there = tools
+      .filter((tool) => tool.name === name && tool.version !== undefined)
+      .sort((a, b) => (b.major ?? 0) - (a.major ?? 0));
+    // Of those on the PATH the first one counts, also where two are of one version: the sort keeps their order.
+    const tool = there.find((item) => anyMajor.has(name) || item.major === serverMajor);
+    if (tool === undefined) throw missingForServer(name, serverMajor, there);
+    return [name, tool];
+  });
+  return Object.fromEntries(picked) as Record<Name, Tool>;
+}
+
+function missingForServer(name: string, serverMajor: number, there: Tool[]): DbopsError {
+  if (anyMajor.has(name)) return missing(name, name === 'psql' ? 'postgresql-client' : name);
+  const major = String(serverMajor);
+  const found = there.map((tool) => `${tool.path} is of version ${String(tool.version)}`);
+  return new DbopsError('tool_failed', `${name} of PostgreSQL ${major} is not installed on this host`, {
+    detail: found.length === 0 ? undefined : found.join('\n'),
+    hint: `Install it (Debian and Ubuntu: apt-get install postgresql-client-${major}, where needed from apt.postgresql.org): it has to be of the server's own major version. "dbops doctor" lists what is found.`,
   });
 }
