@@ -2,16 +2,15 @@ import { DbopsError } from '../../errors.ts';
 import type { Store } from '../../storage/store.ts';
 import type { FoundArchive } from '../catalogue.ts';
 import type { ArchiveContext } from '../context.ts';
-import type { ManifestPart } from '../manifest.ts';
 
 /** What is wrong with a copy or its store, and may be right in another. */
 const codes = new Set(['copy_damaged', 'store_failed', 'store_denied', 'store_missing']);
 
-/** Does something with a part in the first store whose copy is good. Throws what the last store's copy was refused for. */
+/** Does something with a part, or a file, in the first store whose copy is good. Throws what the last store's copy was refused for. */
 export async function withGoodCopy<T>(
   context: Pick<ArchiveContext, 'log' | 'signal'>,
   archive: Pick<FoundArchive, 'stores' | 'place'>,
-  part: ManifestPart,
+  part: { name: string },
   work: (store: Store, key: string) => Promise<T>,
 ): Promise<T> {
   const { stores, place } = archive;
@@ -27,5 +26,5 @@ export async function withGoodCopy<T>(
       );
     }
   }
-  throw new Error('an archive in no store');
+  throw new Error('an archive or a backup in no store');
 }
