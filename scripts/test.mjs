@@ -1,6 +1,7 @@
 // npm test: from a fresh clone to the result of all tests. Further arguments go to vitest.
 // Only modules of Node itself may be imported here, directly or not: the packages may not be there yet.
 import { packagesAreInstalled, preparePostgres, prepareS3 } from './lib/prepare.mjs';
+import { preparePostgres17 } from './lib/postgres17.mjs';
 import { run, runVitest } from './lib/run.mjs';
 
 /** @typedef {import('./lib/summary-reporter.mjs').Summary} Summary */
@@ -18,6 +19,12 @@ async function main() {
   await step(process.execPath, ['scripts/build.mjs']);
   const postgres = await preparePostgres();
   try {
+    const newer = preparePostgres17();
+    console.log(
+      'missing' in newer
+        ? `no PostgreSQL 17: ${newer.missing}`
+        : `PostgreSQL 17 in ${newer.dir} (${(newer.milliseconds / 1000).toFixed(1)} s)`,
+    );
     const s3 = await prepareS3();
     try {
       return await test({ ...postgres.env, ...s3.env });

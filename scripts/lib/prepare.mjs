@@ -99,9 +99,8 @@ async function installWithApt() {
 /** What dbops runs or has to get along with; tests that need them are skipped where they are missing. */
 function missingExtras() {
   const major = findSystemBinaries()?.major ?? 15;
-  return ['zstd', `postgresql-${major}-partman`, 'pgbouncer', 'pgbackrest'].filter(
-    (name) => !isInstalled(name),
-  );
+  const programs = ['zstd', 'pgbouncer', 'pgbackrest', 'debootstrap', 'patchelf'];
+  return [...programs, `postgresql-${major}-partman`].filter((name) => !isInstalled(name));
 }
 
 /**
