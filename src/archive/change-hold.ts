@@ -8,8 +8,8 @@ import { archiveHoldSql } from '../sql/archive-catalogue.ts';
 import { displayName, visible } from '../sql/quote.ts';
 import type { Store } from '../storage/store.ts';
 import type { FoundArchive } from './catalogue.ts';
-import { findHold, putHold, removeHold, type HoldEntry } from './hold.ts';
-import { ours } from './survey.ts';
+import { findHold, putHold, removeHold, type HoldEntry } from '../catalogue/hold.ts';
+import { ours } from '../catalogue/stored.ts';
 import { manifestName } from '../storage/copies.ts';
 
 export interface HoldPlan {
@@ -85,8 +85,8 @@ export async function applyHold(
   let failure: DbopsError | undefined;
   for (const store of stores) {
     try {
-      if (entry.action === 'hold') await putHold(store, found.place, found.id, entry);
-      else await removeHold(store, found.place, found.id, entry);
+      if (entry.action === 'hold') await putHold(store, found.place, { archive: found.id }, entry);
+      else await removeHold(store, found.place, { archive: found.id }, entry);
       // A prune may have been at it in this very moment.
       if ((await store.head(`${found.place}${manifestName}`)) === undefined)
         throw new DbopsError(

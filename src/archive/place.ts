@@ -33,12 +33,8 @@ export function archivePrefix(name: ArchiveName): string {
 }
 
 export const schemaName = 'schema.sql';
-/** There while a legal hold is: the archive is not pruned. */
-export const holdName = 'hold.json';
 
 /** part-00000.copy.zst */
 export function partName(index: number): string {
   return `part-${String(index).padStart(5, '0')}.copy.zst`;
 }
-/** Every hold and release so far. It stays after a release. */
-export const holdHistoryName = 'holds.json';

@@ -1,43 +1,27 @@
-import { DbopsError } from '../errors.ts';
+import type { Folder } from '../catalogue/stored.ts';
+import {
+  lookAtCopy,
+  survey,
+  type Copy as StoredCopy,
+  type Surveyed as SurveyedCopies,
+  type SurveyResult,
+} from '../catalogue/survey.ts';
 import type { Db } from '../pg/connection.ts';
 import { getServerIdentity } from '../sql/export.ts';
 import { keyPart } from '../storage/key.ts';
 import type { Store } from '../storage/store.ts';
-import { archiveFolders, readManifest, type Folder } from './catalogue.ts';
-import { findHold, type HoldEntry } from './hold.ts';
+import { archiveSort } from './catalogue.ts';
 import type { Manifest } from './manifest.ts';
-import { inParallel } from '../process/parallel.ts';
-import { manifestName } from '../storage/copies.ts';
 
 /** An archive, or what was to become one, as it lies in one store. */
-export interface Copy {
-  store: Store;
-  /** Its folder, ending with /. */
-  place: string;
-  id: string;
-  /** Undefined when it cannot be read; `problem` says why. */
-  manifest: Manifest | undefined;
-  /** Whether there is a manifest at all: without one, it is no archive. */
-  hasManifest: boolean;
-  problem: DbopsError | undefined;
-  hold: HoldEntry | undefined;
-}
+export type Copy = StoredCopy<Manifest>;
 
 /** All copies of one id. */
-export interface Surveyed {
-  id: string;
-  copies: Copy[];
-  /** Of the first copy that has one that can be read. */
-  manifest: Manifest | undefined;
-}
+export type Surveyed = SurveyedCopies<Copy>;
 
-export interface Survey {
+export interface Survey extends Omit<SurveyResult<Copy>, 'items'> {
   /** In the order of their ids, which is that of time. */
   archives: Surveyed[];
-  /** Names of the stores that answered. */
-  asked: string[];
-  /** Stores that did not. */
-  failed: { store: string; error: DbopsError }[];
 }
 
 export interface SurveyOptions {
@@ -66,29 +50,18 @@ export function partsOfPlace(place: string): PlaceParts {
  * thrown; an interruption is.
  */
 export async function surveyStores(stores: Store[], options: SurveyOptions): Promise<Survey> {
-  const survey: Survey = { archives: [], asked: [], failed: [] };
-  const folders: Folder[] = [];
-  for (const store of stores) {
-    try {
-      for await (const folder of archiveFolders(store, options.signal)) {
-        if (options.isWanted?.(partsOfPlace(folder.place), folder.id) ?? true) folders.push(folder);
-      }
-      survey.asked.push(store.name);
-    } catch (error) {
-      survey.failed.push({ store: store.name, error: ours(error) });
-    }
-  }
-  const copies = await inParallel(options.jobs, folders, options.signal, lookAt);
-  const byId = new Map<string, Copy[]>();
-  for (const copy of copies) byId.set(copy.id, [...(byId.get(copy.id) ?? []), copy]);
-  survey.archives = [...byId]
-    .map(([id, own]) => ({
-      id,
-      copies: own,
-      manifest: own.find((copy) => copy.manifest !== undefined)?.manifest,
-    }))
-    .sort((a, b) => (a.id < b.id ? -1 : 1));
-  return survey;
+  const { isWanted, signal, jobs } = options;
+  const { items, asked, failed } = await survey(
+    archiveSort,
+    stores,
+    {
+      isWanted: isWanted && ((folder) => isWanted(partsOfPlace(folder.place), folder.id)),
+      signal,
+      jobs,
+    },
+    lookAt,
+  );
+  return { archives: items, asked, failed };
 }
 
 /** Whether a place is one of this cluster and database. */
@@ -100,32 +73,5 @@ export async function ownPlaces(db: Db): Promise<(parts: PlaceParts) => boolean>
 
 /** Reads the manifest and the hold of one copy. */
 export async function lookAt(folder: Folder, signal: AbortSignal): Promise<Copy> {
-  const { store, place } = folder;
-  const copy: Copy = {
-    ...folder,
-    manifest: undefined,
-    hasManifest: true,
-    problem: undefined,
-    hold: undefined,
-  };
-  try {
-    copy.manifest = await readManifest(store, place, signal);
-  } catch (error) {
-    copy.problem = ours(error);
-  }
-  try {
-    if (copy.problem !== undefined) {
-      copy.hasManifest = (await store.head(`${place}${manifestName}`, { signal })) !== undefined;
-    }
-    copy.hold = await findHold(store, place, signal);
-  } catch (error) {
-    copy.problem ??= ours(error);
-  }
-  return copy;
-}
-
-/** Failures of a store or a manifest; everything else is thrown on. */
-export function ours(error: unknown): DbopsError {
-  if (error instanceof DbopsError && error.exitCode < 128) return error;
-  throw error;
+  return await lookAtCopy(archiveSort, folder, signal);
 }

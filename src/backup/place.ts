@@ -16,8 +16,6 @@ export function backupPrefix(systemIdentifier: string, database: string | null, 
   return `${backupsPrefix(systemIdentifier, database)}${storeKey(id)}/`;
 }
 
-/** There while a hold is: the backup is not pruned. */
-export const backupHoldName = 'hold.json';
 /** When this copy was last read back whole, see verify. */
 export const verifiedName = 'verified.json';
 /** What the last drill of this backup found. */

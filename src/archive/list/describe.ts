@@ -2,7 +2,7 @@ import { humanBytes, humanCount, humanSeconds } from '../../output/human.ts';
 import { renderTable } from '../../output/table.ts';
 import { displayName, visible } from '../../sql/quote.ts';
 import type { FoundArchive } from '../catalogue.ts';
-import type { HoldEntry } from '../hold.ts';
+import type { HoldEntry } from '../../catalogue/hold.ts';
 import { storedBytesOf, type Manifest } from '../manifest.ts';
 import type { Copy } from '../survey.ts';
 

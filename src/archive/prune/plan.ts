@@ -12,7 +12,7 @@ import { displayName, relation, visible, type RelationName } from '../../sql/quo
 import { archiveStates, isChosen, partitionOf, tableOf } from '../list/lines.ts';
 import { planSweep, type SweepPlan } from './sweep.ts';
 import type { Store } from '../../storage/store.ts';
-import { refuseNoId } from '../catalogue.ts';
+import { refuseNoId } from '../../catalogue/stored.ts';
 
 export interface PruneOptions {
   /** Tables by name; empty: all that are configured. */
@@ -171,7 +171,7 @@ function whyNot({ sources }: Facts, row: ArchiveRow): string | undefined {
 
 function named(facts: Facts, rows: ArchiveRow[]): Chosen[] {
   return facts.options.ids.map((id) => {
-    refuseNoId(id);
+    refuseNoId('archive', id);
     const begun = rows.filter((row) => row.id.startsWith(id));
     const row = begun.find((item) => item.id === id) ?? begun[0];
     if (row === undefined || (begun.length > 1 && row.id !== id)) {

@@ -6,9 +6,9 @@ import { recordArchiveState, recordStores, type ArchiveRow } from '../../sql/arc
 import { displayName, visible } from '../../sql/quote.ts';
 import type { Store } from '../../storage/store.ts';
 import { readManifest } from '../catalogue.ts';
-import { whyHeld, whyKept } from '../hold.ts';
+import { whyHeld, whyKept } from '../../catalogue/hold.ts';
 import { partitionOf } from '../list/lines.ts';
-import { ours } from '../survey.ts';
+import { ours } from '../../catalogue/stored.ts';
 import { planPrune, type PruneContext, type PruneOptions, type PrunePlan, type PruneTarget } from './plan.ts';
 import { manifestName } from '../../storage/copies.ts';
 

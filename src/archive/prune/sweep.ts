@@ -2,10 +2,12 @@ import type { ArchiveRow } from '../../sql/archives.ts';
 import { getServerIdentity } from '../../sql/export.ts';
 import type { Store, UnfinishedUpload } from '../../storage/store.ts';
 import { abandonedAfterMs, abandonedUploads } from '../../storage/sweep.ts';
-import { archiveFolders, type Folder } from '../catalogue.ts';
+import { holdName } from '../../catalogue/hold.ts';
+import { ours, type Folder } from '../../catalogue/stored.ts';
+import { archiveFolders } from '../catalogue.ts';
 import { inParallel } from '../../process/parallel.ts';
-import { databasePrefix, holdName } from '../place.ts';
-import { ours, ownPlaces, partsOfPlace } from '../survey.ts';
+import { databasePrefix } from '../place.ts';
+import { ownPlaces, partsOfPlace } from '../survey.ts';
 import type { PruneContext } from './plan.ts';
 import { manifestName } from '../../storage/copies.ts';
 

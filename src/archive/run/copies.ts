@@ -5,10 +5,10 @@ import { recordStores, type ArchiveRow } from '../../sql/archives.ts';
 import { displayName, relation } from '../../sql/quote.ts';
 import type { Store } from '../../storage/store.ts';
 import type { ArchiveContext } from '../context.ts';
-import { findHold, holdHistory, putHold } from '../hold.ts';
+import { findHold, holdHistory, putHold } from '../../catalogue/hold.ts';
 import { partitionOf, tableOf } from '../list/lines.ts';
 import type { Manifest } from '../manifest.ts';
-import { ours } from '../survey.ts';
+import { ours } from '../../catalogue/stored.ts';
 import { objectsOf } from '../verify/verify.ts';
 import { goodStores } from './retire.ts';
 import { hashOf } from '../../storage/read.ts';
@@ -95,7 +95,12 @@ async function copyArchive({ from, to, place, manifest }: CopyJob, signal: Abort
   // A hold is on all copies, and comes before the copy counts as one.
   const hold = await findHold(from, place, signal);
   if (hold !== undefined) {
-    await putHold(to, place, manifest.id, (await holdHistory(from, place, signal)).at(-1) ?? hold);
+    await putHold(
+      to,
+      place,
+      { archive: manifest.id },
+      (await holdHistory(from, place, signal)).at(-1) ?? hold,
+    );
   }
   // Letter by letter: a newer dbops may have written more than this one reads.
   const key = `${place}${manifestName}`;

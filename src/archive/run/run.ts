@@ -7,7 +7,7 @@ import { listArchiveRows, recordArchiveState, type ArchiveRow } from '../../sql/
 import { displayName, relation, visible } from '../../sql/quote.ts';
 import type { ArchiveContext } from '../context.ts';
 import { createArchive } from '../export/create.ts';
-import { whyKept } from '../hold.ts';
+import { whyKept } from '../../catalogue/hold.ts';
 import { completeCopies, type PlannedCopies } from './copies.ts';
 import { reportFailure } from './notify.ts';
 import { planRun, type PlannedArchive, type RunOptions, type RunPlan } from './plan.ts';

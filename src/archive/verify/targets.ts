@@ -1,7 +1,6 @@
 import { createHash } from 'node:crypto';
+import { chooseOne } from '../../catalogue/stored.ts';
 import { DbopsError } from '../../errors.ts';
-import { visible } from '../../sql/quote.ts';
-import { refuseNoId } from '../catalogue.ts';
 import type { Surveyed } from '../survey.ts';
 
 /** Which archives are verified: those named, all, or a sample. */
@@ -28,7 +27,7 @@ export function sampleOption(text: string | undefined): number | undefined {
  */
 export function chooseArchives(archives: Surveyed[], wish: Wish, seed: string): Surveyed[] {
   if (wish.ids.length > 0) {
-    const chosen = wish.ids.map((id) => findOne(archives, id));
+    const chosen = wish.ids.map((id) => chooseOne('archive', archives, id));
     return archives.filter((archive) => chosen.includes(archive));
   }
   const { sample } = wish;
@@ -47,29 +46,4 @@ export function sampleOf<Item extends { id: string }>(items: Item[], share: numb
     .slice(0, Math.ceil(items.length * share))
     .map(({ item }) => item);
   return items.filter((item) => ranked.includes(item));
-}
-
-function findOne(archives: Surveyed[], id: string): Surveyed {
-  refuseNoId(id);
-  const begun = archives.filter((archive) => archive.id.startsWith(id));
-  const found = begun.find((archive) => archive.id === id) ?? begun[0];
-  if (found === undefined) {
-    throw new DbopsError('archive_not_found', `there is no archive "${visible(id)}" in these stores`, {
-      hint: '"dbops archive list --rebuild" shows what lies in the stores.',
-    });
-  }
-  if (begun.length > 1 && found.id !== id) {
-    throw new DbopsError(
-      'usage',
-      `${String(begun.length)} archives have an id that begins with "${visible(id)}"`,
-      {
-        detail: begun
-          .slice(0, 10)
-          .map((item) => item.id)
-          .join('\n'),
-        hint: 'Give more of the id.',
-      },
-    );
-  }
-  return found;
 }

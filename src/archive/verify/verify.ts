@@ -6,7 +6,8 @@ import { addDigests } from '../digest.ts';
 import { readBack } from '../export/read-back.ts';
 import { writeManifest, type Manifest, type ManifestPart } from '../manifest.ts';
 import { inParallel } from '../../process/parallel.ts';
-import { ours, type Copy, type Surveyed } from '../survey.ts';
+import { ours } from '../../catalogue/stored.ts';
+import type { Copy, Surveyed } from '../survey.ts';
 import { compareStored, hashOf } from '../../storage/read.ts';
 
 export const verifyLevels = ['manifest', 'bytes', 'digest'] as const;

@@ -1,7 +1,7 @@
 import os from 'node:os';
 import { applyHold, holdChange, planHold, type HoldPlan } from '../../archive/change-hold.ts';
 import { findArchive } from '../../archive/catalogue.ts';
-import type { HoldEntry } from '../../archive/hold.ts';
+import type { HoldEntry } from '../../catalogue/hold.ts';
 import { ownPlaces, partsOfPlace } from '../../archive/survey.ts';
 import { DbopsError } from '../../errors.ts';
 import { confirm } from '../../output/confirm.ts';

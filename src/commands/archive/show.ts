@@ -1,5 +1,5 @@
 import { findArchive } from '../../archive/catalogue.ts';
-import { holdHistory } from '../../archive/hold.ts';
+import { holdHistory } from '../../catalogue/hold.ts';
 import { describeArchive } from '../../archive/list/describe.ts';
 import { lookAt } from '../../archive/survey.ts';
 import { defineCommand, type Result } from '../command.ts';

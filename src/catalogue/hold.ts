@@ -1,7 +1,14 @@
 import { text as readText } from 'node:stream/consumers';
 import { DbopsError } from '../errors.ts';
 import type { Store } from '../storage/store.ts';
-import { holdHistoryName, holdName } from './place.ts';
+
+/** There while a hold is: the archive or the backup is not pruned. */
+export const holdName = 'hold.json';
+/** Every hold and release so far. It stays after a release. */
+const holdHistoryName = 'holds.json';
+
+/** What a hold is on, as hold.json names it: { "archive": id } or { "backup": id }. */
+export type HoldSubject = { archive: string } | { backup: string };
 
 /** Who asked for a hold or a release, when and why. */
 export interface HoldEntry {
@@ -15,16 +22,12 @@ export interface HoldEntry {
   databaseUser: string | null;
 }
 
-interface HoldFile {
-  formatVersion: 1;
-  archive: string;
-  entries: HoldEntry[];
-}
+type HoldFile = HoldSubject & { formatVersion: 1; entries: HoldEntry[] };
 
 const fileVersion = 1;
 
 /**
- * The hold on one copy of an archive; undefined when there is none. A file that cannot be understood is a hold all the
+ * The hold on one copy of an archive or a backup; undefined when there is none. A file that cannot be understood is a hold all the
  * same: what is in doubt is kept. Throws what the store throws.
  */
 export async function findHold(
@@ -37,7 +40,7 @@ export async function findHold(
   return parseEntries(text).at(-1) ?? unreadable;
 }
 
-/** Why no copy of an archive may be removed; undefined when it is not held. Throws when a store cannot say. */
+/** Why no copy may be removed; undefined when it is not held. Throws when a store cannot say. */
 export async function whyHeld(
   stores: Store[],
   place: string,
@@ -64,7 +67,7 @@ export async function whyKept(
   }
 }
 
-/** Every hold and release of an archive as one of its stores has it, oldest first. */
+/** Every hold and release as one of its stores has it, oldest first. */
 export async function holdHistory(store: Store, place: string, signal?: AbortSignal): Promise<HoldEntry[]> {
   const text = await findText(store, `${place}${holdHistoryName}`, signal);
   return text === undefined ? [] : parseEntries(text);
@@ -80,30 +83,40 @@ const unreadable: HoldEntry = {
 };
 
 /** Puts a hold on one copy. The hold itself comes first: a crash in between leaves more protected, never less. */
-export async function putHold(store: Store, place: string, archive: string, entry: HoldEntry): Promise<void> {
-  await store.put(`${place}${holdName}`, bytesOf(archive, [entry]));
-  await addToHistory(store, place, archive, entry);
+export async function putHold(
+  store: Store,
+  place: string,
+  subject: HoldSubject,
+  entry: HoldEntry,
+): Promise<void> {
+  await store.put(`${place}${holdName}`, bytesOf(subject, [entry]));
+  await addToHistory(store, place, subject, entry);
 }
 
 /** Takes the hold off one copy; who did it and why is written down before. */
 export async function removeHold(
   store: Store,
   place: string,
-  archive: string,
+  subject: HoldSubject,
   entry: HoldEntry,
 ): Promise<void> {
-  await addToHistory(store, place, archive, entry);
+  await addToHistory(store, place, subject, entry);
   await store.delete(`${place}${holdName}`);
 }
 
-async function addToHistory(store: Store, place: string, archive: string, entry: HoldEntry): Promise<void> {
+async function addToHistory(
+  store: Store,
+  place: string,
+  subject: HoldSubject,
+  entry: HoldEntry,
+): Promise<void> {
   const entries = await holdHistory(store, place);
   const isKnown = entries.some((item) => item.at === entry.at && item.action === entry.action);
-  if (!isKnown) await store.put(`${place}${holdHistoryName}`, bytesOf(archive, [...entries, entry]));
+  if (!isKnown) await store.put(`${place}${holdHistoryName}`, bytesOf(subject, [...entries, entry]));
 }
 
-function bytesOf(archive: string, entries: HoldEntry[]): Buffer {
-  const file: HoldFile = { formatVersion: fileVersion, archive, entries };
+function bytesOf(subject: HoldSubject, entries: HoldEntry[]): Buffer {
+  const file: HoldFile = { formatVersion: fileVersion, ...subject, entries };
   return Buffer.from(`${JSON.stringify(file, null, 2)}\n`);
 }
 
