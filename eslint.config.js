@@ -51,6 +51,7 @@ const ownedPackages = {
     'src/archive/manifest.ts',
     'src/archive/definition/definition.ts',
     'src/backup/manifest.ts',
+    'src/backup/pgbackrest/info.ts',
   ],
   zod: [
     'src/config/',

@@ -88,8 +88,21 @@ const pgbackrest = z.object({
   stanza: text,
   label: text.check(z.describe('e.g. 20261121-031500F')),
   type: z.enum(['full', 'diff', 'incr']),
-  prior: z.nullable(text),
-  repositories: z.array(z.int()),
+  prior: z.nullable(text).check(z.describe('The label that it builds on')),
+  repositories: z.array(z.int()).check(z.describe('Numbers of the repositories that it is in')),
+  parent: z
+    .nullable(text)
+    .check(z.describe('The backup of ours that `prior` is; null: pgBackRest made that one by itself')),
+  startedAt: instant,
+  stoppedAt: instant,
+  startLsn: z.nullable(lsn),
+  stopLsn: z.nullable(lsn),
+  startWal: z.nullable(text).check(z.describe('The first segment that is needed')),
+  stopWal: z
+    .nullable(text)
+    .check(z.describe('The last segment that is needed before the backup is consistent')),
+  archive: text.check(z.describe('Where its WAL lies in the repository, e.g. 15-1')),
+  repositoryBytes: count.check(z.describe('What it added to the repository')),
 });
 
 const manifest = z.object({

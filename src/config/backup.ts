@@ -27,7 +27,7 @@ export interface BackupSettings {
   retain: Partial<Record<BackupKind, RetainRules>>;
   promise: { rto: Duration; rpo: Duration; pitrRto: Duration; pitrRpo: Duration };
   drill: { url: string | undefined; directory: string | undefined; checks: Record<string, string> };
-  pgbackrest: { stanza: string; config: string | undefined } | undefined;
+  pgbackrest: { stanza: string; config: string | undefined; user: string } | undefined;
   /** A shell command. */
   onFailure: string | undefined;
 }
@@ -90,7 +90,9 @@ export function backupSettings(picker: Picker, stores: StoreSettings[]): BackupS
       checks: (drill('checks') ?? {}) as Record<string, string>,
     },
     pgbackrest:
-      pgbackrest === undefined ? undefined : { stanza: pgbackrest.stanza, config: pgbackrest.config },
+      pgbackrest === undefined
+        ? undefined
+        : { stanza: pgbackrest.stanza, config: pgbackrest.config, user: pgbackrest.user ?? 'postgres' },
     onFailure: pick('onFailure'),
   };
 }

@@ -72,6 +72,13 @@ const drill = z.strictObject({
 const pgbackrest = z.strictObject({
   stanza: name,
   config: z.optional(name).check(z.describe("pgBackRest's own configuration file.")),
+  user: z
+    .optional(name)
+    .check(
+      z.describe(
+        'Whom root runs pgBackRest as: the user of the server and of its archive_command; default postgres.',
+      ),
+    ),
 });
 
 export const backup = z.strictObject({

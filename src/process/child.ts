@@ -135,8 +135,8 @@ export function inherited(): Record<string, string> {
   const kept: Record<string, string> = {};
   for (const [name, value] of Object.entries(process.env)) {
     if (value === undefined) continue;
-    // The password file and the service file are places, which the URL and the settings do not name.
-    if (/^(PG|DBOPS_|DATABASE_URL)/.test(name) && name !== 'PGPASSFILE') continue;
+    // The password file is a place, which the URL and the settings do not name; pgBackRest is set up by variables too.
+    if (/^(PG|DBOPS_|DATABASE_URL)/.test(name) && !/^(PGPASSFILE$|PGBACKREST_)/.test(name)) continue;
     kept[name] = value;
   }
   return kept;

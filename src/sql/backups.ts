@@ -105,3 +105,19 @@ export async function recordBackupState(
     values: [id, state, message],
   });
 }
+
+/**
+ * Size of all databases of the cluster, in bytes. Those that the role may not connect to are left out, unless it is a
+ * member of pg_read_all_stats. Privilege: CONNECT. Locks: none.
+ */
+export async function getClusterBytes(db: Db): Promise<number> {
+  const [row] = await db.query<{ bytes: number }>({
+    text: `/* dbops:backups.cluster_bytes */
+      select coalesce(pg_catalog.sum(pg_catalog.pg_database_size(d.oid)), 0)::float8 as bytes
+        from pg_catalog.pg_database as d
+       where pg_catalog.has_database_privilege(d.oid, 'connect')
+          or pg_catalog.pg_has_role('pg_read_all_stats', 'usage')`,
+    values: [],
+  });
+  return row?.bytes ?? 0;
+}

@@ -133,8 +133,15 @@ export async function waitUntil<T>(
  * Starts a server for one test alone, to crash it or to set what only a start can set. The test stops it.
  * It has no template: createDatabase() is for the server of the run.
  */
-export async function startPrivateServer(settings: Record<string, string> = {}): Promise<Server> {
-  return startServer({ binDir: serverBinaries(), settings: { ...privateSettings, ...settings } });
+export async function startPrivateServer(
+  settings: Record<string, string> = {},
+  initdbArgs: string[] = [],
+): Promise<Server> {
+  return startServer({
+    binDir: serverBinaries(),
+    settings: { ...privateSettings, ...settings },
+    initdbArgs,
+  });
 }
 
 /** The database of a private server, asked through a new connection each time: the server may restart in between. */

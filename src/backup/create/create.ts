@@ -124,7 +124,7 @@ async function attempt<Plan extends BackupPlan>(
   // From here on it exists: when the ledger cannot be told, "backup list --rebuild" finds it.
   await recordBackupDone(db, settings.stateSchema, id, {
     stores,
-    parent: manifest.physical?.parent ?? null,
+    parent: manifest.physical?.parent ?? manifest.pgbackrest?.parent ?? null,
     storedBytes: storedBytesOf(manifest),
     sourceBytes: manifest.sourceBytes,
   });

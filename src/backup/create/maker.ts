@@ -1,5 +1,5 @@
 import type { BackupKind } from '../../config/backup.ts';
-import type { BackupFile, BackupManifest } from '../manifest.ts';
+import type { BackupFile, BackupManifest, PgbackrestPart } from '../manifest.ts';
 import type { BackupContext } from '../context.ts';
 
 /** What was asked for. */
@@ -12,6 +12,8 @@ export interface BackupWish {
   reason: string | null;
   /** Needs no work directory. */
   stream: boolean;
+  /** Of pgBackRest; null: full when there is none yet, else incr. */
+  type: PgbackrestPart['type'] | null;
 }
 
 /** What a backup will be, before anything is written. */
@@ -47,12 +49,17 @@ export interface Sink {
 }
 
 /** What a maker knows of a backup once its files are stored. */
-export type Made = Pick<BackupManifest, 'tools' | 'logical' | 'physical' | 'pgbackrest'>;
+export type Made = Pick<BackupManifest, 'tools' | 'logical' | 'physical' | 'pgbackrest'> &
+  // Where the program that made it knows better than the plan.
+  Partial<Pick<BackupManifest, 'sourceBytes'>>;
 
 /** Makes backups of one kind. */
 export interface Maker<Plan extends BackupPlan> {
   /** Throws what makes the backup impossible: a missing program, a privilege, no space. Writes nothing. */
   plan: (context: BackupContext, wish: BackupWish) => Promise<Plan>;
-  /** Writes all files, and checks what it has written: a backup that is empty or cut off is a failure. */
-  make: (making: Making, plan: Plan) => Promise<Made>;
+  /**
+   * Writes all files, and checks what it has written: a backup that is empty or cut off is a failure. A method, so that a
+   * maker whose plan holds more passes for one of any plan: each is handed only what it planned itself.
+   */
+  make(making: Making, plan: Plan): Promise<Made>;
 }

@@ -17,6 +17,7 @@ interface Options {
   reason?: string;
   stream?: boolean;
   jobs?: string;
+  type?: string;
 }
 
 export const command = defineCommand<Options>({
@@ -35,6 +36,7 @@ export const command = defineCommand<Options>({
       '--exclude-data <pattern...>',
       'leave out the rows of these tables, as pg_dump --exclude-table-data',
     );
+    cmd.option('--type <type>', 'with --kind pgbackrest: full, diff or incr; default: full, then incr');
     cmd.option('--reason <text>', 'why it is made; kept with it');
     cmd.option('--stream', 'needs no work directory; one session');
     cmd.option('--jobs <count>', 'parallel sessions; default: backup.jobs of the configuration');
@@ -49,6 +51,7 @@ export const command = defineCommand<Options>({
       excludeData: options.excludeData ?? [],
       reason: options.reason ?? null,
       stream: options.stream === true,
+      type: typeOf(options),
     };
     const maker = await findMaker(wish.kind);
     const base = await job(wish.kind);
@@ -56,7 +59,8 @@ export const command = defineCommand<Options>({
     return await withBackups(context, base, { jobs }, async (backup): Promise<Result> => {
       const plan = await maker.plan(backup, wish);
       if (options.dryRun === true) {
-        return { data: { dryRun: true, ...plan }, text: plan.steps.join('\n') };
+        const { database, sourceBytes, steps } = plan;
+        return { data: { dryRun: true, database, sourceBytes, steps }, text: steps.join('\n') };
       }
       const { id, place, manifest, stores } = await withAdvisoryLock(
         base.db,
@@ -76,4 +80,14 @@ function kindOf(text: string): BackupKind {
   const kind = backupKinds.find((item) => item === text);
   if (kind !== undefined) return kind;
   throw new DbopsError('usage', `--kind is ${backupKinds.join(', ')}, not "${text}"`);
+}
+
+const types = ['full', 'diff', 'incr'] as const;
+
+function typeOf({ kind, type }: Options): BackupWish['type'] {
+  if (type === undefined) return null;
+  if (kind !== 'pgbackrest') throw new DbopsError('usage', '--type is for --kind pgbackrest alone');
+  const known = types.find((item) => item === type);
+  if (known !== undefined) return known;
+  throw new DbopsError('usage', `--type is ${types.join(', ')}, not "${type}"`);
 }

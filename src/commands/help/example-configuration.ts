@@ -82,6 +82,7 @@ backup:
   pgbackrest:                      # for --kind pgbackrest
     stanza: factory
     config: /etc/pgbackrest/pgbackrest.conf
+    user: postgres                 # whom root runs it as
   onFailure: mail -s "backup failed" ops@example.net   # a shell command; gets JSON on its standard input
 
 wal:                               # the archive of WAL, see "dbops wal commands"

@@ -1,0 +1,115 @@
+// A real pgBackRest with a repository in a temporary directory, and a private server that pushes its WAL into it.
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import type { Server } from '../../scripts/lib/postgres-server.mjs';
+import { startPrivateServer } from './database.ts';
+
+export interface PgbackrestSite {
+  server: Server;
+  /** Holds the repository, its logs and its configuration. */
+  dir: string;
+  config: string;
+  repository: string;
+  stanza: string;
+  /** Who the server runs as, and pgBackRest with it. */
+  user: string;
+  /** The lines of dbops.yaml below `backup:`. */
+  yaml: string;
+  /** Runs pgBackRest itself, as the user of the server. */
+  run: (command: string, ...options: string[]) => { code: number | null; output: string };
+  /** Resolves with its exit code. */
+  start: (command: string, ...options: string[]) => Promise<number | null>;
+  stop: () => Promise<void>;
+}
+
+/** Why there is no pgBackRest here; undefined where there is one. Tests skip with it: `context.skip(reason)`. */
+export function whyNoPgbackrest(): string | undefined {
+  const found = spawnSync('pgbackrest', ['version'], { encoding: 'utf8' });
+  const version = /^pgBackRest (\d+\.\d+)/.exec(found.stdout ?? '')?.[1];
+  if (version === undefined) return 'pgbackrest is not installed';
+  if (Number(version) < 2.45) return `pgbackrest ${version} is installed, and 2.45 is needed`;
+  return undefined;
+}
+
+/** Starts a server with page checksums and a stanza, of which nothing was backed up yet. */
+export async function startPgbackrest({ withStanza = true } = {}): Promise<PgbackrestSite> {
+  const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'dbops-pgbackrest-'));
+  const config = path.join(dir, 'pgbackrest.conf');
+  const stanza = 'main';
+  const server = await startPrivateServer(
+    {
+      archive_mode: 'on',
+      archive_command: `pgbackrest --config=${config} --stanza=${stanza} archive-push %p`,
+      wal_level: 'replica',
+    },
+    ['--data-checksums'],
+  );
+  const { uid, gid } = fs.statSync(server.dataDir);
+  const folders = ['repository', 'log', 'lock', 'spool'].map((name) => path.join(dir, name));
+  for (const folder of folders) fs.mkdirSync(folder);
+  fs.writeFileSync(
+    config,
+    `[global]
+repo1-path=${folders[0]}
+repo1-retention-full=9999999
+log-path=${folders[1]}
+lock-path=${folders[2]}
+spool-path=${folders[3]}
+start-fast=y
+compress-type=zst
+
+[${stanza}]
+pg1-path=${server.dataDir}
+pg1-port=${server.port}
+pg1-socket-path=${server.socketDir}
+pg1-user=${server.user}
+`,
+  );
+  fs.chmodSync(dir, 0o755);
+  for (const place of [dir, config, ...folders]) fs.chownSync(place, uid, gid);
+  const own = process.getuid?.() === 0 ? { uid, gid } : {};
+  const options = { ...own, env: { PATH: process.env['PATH'], HOME: dir }, cwd: dir };
+  const argumentsOf = (command: string, given: string[]) => [
+    command,
+    `--config=${config}`,
+    `--stanza=${stanza}`,
+    ...given,
+  ];
+  const run: PgbackrestSite['run'] = (command, ...given) => {
+    const { status, stdout, stderr } = spawnSync('pgbackrest', argumentsOf(command, given), {
+      ...options,
+      encoding: 'utf8',
+    });
+    return { code: status, output: `${stdout}${stderr}` };
+  };
+  const start: PgbackrestSite['start'] = async (command, ...given) => {
+    const child = spawn('pgbackrest', argumentsOf(command, given), { ...options, stdio: 'ignore' });
+    const [code] = (await once(child, 'exit')) as [number | null];
+    return code;
+  };
+  const site: PgbackrestSite = {
+    server,
+    dir,
+    config,
+    repository: folders[0]!,
+    stanza,
+    user: spawnSync('id', ['-un', String(uid)], { encoding: 'utf8' }).stdout.trim(),
+    yaml: '',
+    run,
+    start,
+    stop: async () => {
+      await server.stop({ immediate: true });
+      // What its asynchronous children still write is of no use to anybody.
+      fs.rmSync(dir, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
+    },
+  };
+  site.yaml = `  pgbackrest: { stanza: ${stanza}, config: "${config}", user: ${site.user} }\n`;
+  if (withStanza) {
+    const made = run('stanza-create');
+    if (made.code !== 0) throw new Error(`stanza-create failed: ${made.output}`);
+  }
+  return site;
+}
