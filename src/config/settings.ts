@@ -66,6 +66,8 @@ export interface Settings {
   connection: ConnectionSource;
   stateSchema: string;
   logFormat: 'text' | 'json';
+  /** Of the defaults: where a day begins. */
+  timezone: string;
   lockTimeoutMs: number;
   lockDeadlineMs: number;
   ensureEvery: Duration;
@@ -131,6 +133,7 @@ async function resolveSettings(
   ]) as string;
   return {
     connection,
+    timezone,
     stateSchema: picker.pick('state.schema', [
       picker.fromEnv('DBOPS_STATE_SCHEMA'),
       ...picker.fromFiles((file) => file.state?.schema),

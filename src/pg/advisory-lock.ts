@@ -6,11 +6,12 @@ import type { Db } from './connection.ts';
 const lockClass = 0x64626f70;
 
 /** One number a job; a table's lock takes the table's oid, and oids below 16384 are the system's own. */
-const jobNumbers = { ensure: 1, retention: 2, state: 3, archive: 4, backup: 5, drill: 6 } as const;
+const jobNumbers = { ensure: 1, retention: 2, state: 3, archive: 4, backup: 5, drill: 6, prune: 7 } as const;
 const jobCommands: Partial<Record<string, string>> = {
   archive: '"archive run"',
   backup: '"backup create"',
   drill: '"backup drill"',
+  prune: '"backup prune"',
 };
 export type LockName = keyof typeof jobNumbers | { table: number; name: string };
 
@@ -101,6 +102,21 @@ export async function listLockedTables(db: Db, tableOids: number[]): Promise<num
     values: [lockClass, tableOids],
   });
   return rows.map((row) => row.oid);
+}
+
+/** Whether another session of this database holds the lock of a job at the moment. */
+export async function isJobRunning(db: Db, name: keyof typeof jobNumbers): Promise<boolean> {
+  const [row] = await db.query<{ held: boolean }>({
+    text: `/* dbops:locks.running */
+      select exists (
+        select from pg_catalog.pg_locks as l
+         where l.locktype = 'advisory' and l.granted and l.objsubid = 2 and l.classid = $1::oid
+           and l.objid = $2::oid and l.pid <> pg_catalog.pg_backend_pid()
+           and l.database = (select d.oid from pg_catalog.pg_database as d
+                              where d.datname = pg_catalog.current_database())) as held`,
+    values: [lockClass, jobNumbers[name]],
+  });
+  return row?.held === true;
 }
 
 async function busy(db: Db, key: number, name: LockName): Promise<DbopsError> {

@@ -1,6 +1,6 @@
 import type { Db } from '../pg/connection.ts';
 import type { ArchiveRow, ArchiveState } from './archives.ts';
-import { ident, literal } from './quote.ts';
+import { ident, literal, literalOrNull, textArray } from './quote.ts';
 import { findStateVersion } from './state.ts';
 
 /** What became of the partition that an archive was made of. */
@@ -62,17 +62,17 @@ export function insertFoundArchiveSql(
     literal(row.partitionName),
     '0',
     literal(row.bounds),
-    orNull(row.upperBound),
+    literalOrNull(row.upperBound),
     literal(row.place),
     textArray(row.stores),
     literal(row.state),
-    orNull(row.rowCount?.toString() ?? null),
-    orNull(row.storedBytes?.toString() ?? null),
-    orNull(row.baselineXmin),
-    orNull(row.hold),
+    literalOrNull(row.rowCount?.toString() ?? null),
+    literalOrNull(row.storedBytes?.toString() ?? null),
+    literalOrNull(row.baselineXmin),
+    literalOrNull(row.hold),
     "'found in its stores'",
     literal(row.createdAt.toISOString()),
-    orNull(row.verifiedAt?.toISOString() ?? null),
+    literalOrNull(row.verifiedAt?.toISOString() ?? null),
   ];
   return (
     `insert into ${ident(schema)}.archive (id, table_schema, table_name, partition_schema, partition_name, ` +
@@ -88,7 +88,7 @@ export function archiveStoresSql(schema: string, id: string, stores: string[]): 
 
 /** Why an archive is held; null: it is not. Privilege: UPDATE. */
 export function archiveHoldSql(schema: string, id: string, reason: string | null): string {
-  return updateSql(schema, id, `hold = ${orNull(reason)}`);
+  return updateSql(schema, id, `hold = ${literalOrNull(reason)}`);
 }
 
 /** What a manifest in the stores proves of an archive that the ledger had given up. Privilege: UPDATE. */
@@ -111,12 +111,4 @@ function updateSql(schema: string, id: string, values: string): string {
     `update ${ident(schema)}.archive set ${values}, changed_at = pg_catalog.clock_timestamp() ` +
     `where id = ${literal(id)}`
   );
-}
-
-function textArray(texts: string[]): string {
-  return `array[${texts.map(literal).join(', ')}]::pg_catalog.text[]`;
-}
-
-function orNull(text: string | null): string {
-  return text === null ? 'null' : literal(text);
 }

@@ -53,3 +53,13 @@ const reserved = new Set(
     'xmlroot xmlserialize xmltable'
   ).split(' '),
 );
+
+/** A text as a literal, null as NULL. */
+export function literalOrNull(text: string | null): string {
+  return text === null ? 'null' : literal(text);
+}
+
+/** Texts as an array for a statement that is printed. */
+export function textArray(texts: string[]): string {
+  return `array[${texts.map(literal).join(', ')}]::pg_catalog.text[]`;
+}

@@ -6,6 +6,7 @@ import { getServerIdentity } from '../../sql/export.ts';
 import { loseStore, manifestName, putEverywhere, removeRemains, type Copies } from '../../storage/copies.ts';
 import { newId } from '../../storage/id.ts';
 import type { Store } from '../../storage/store.ts';
+import { factsOf } from '../catalogue/facts.ts';
 import type { BackupContext } from '../context.ts';
 import {
   backupManifestVersion,
@@ -124,9 +125,7 @@ async function attempt<Plan extends BackupPlan>(
   // From here on it exists: when the ledger cannot be told, "backup list --rebuild" finds it.
   await recordBackupDone(db, settings.stateSchema, id, {
     stores,
-    parent: manifest.physical?.parent ?? manifest.pgbackrest?.parent ?? null,
-    storedBytes: storedBytesOf(manifest),
-    sourceBytes: manifest.sourceBytes,
+    ...factsOf(manifest),
   });
   context.applied.changes += 1;
   log.info(
