@@ -5,7 +5,7 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import type { Server } from '../../scripts/lib/postgres-server.mjs';
-import { startPrivateServer } from './database.ts';
+import { startPrivateServer, waitUntil, type Querier } from './database.ts';
 
 export interface PgbackrestSite {
   server: Server;
@@ -112,4 +112,16 @@ pg1-user=${server.user}
     if (made.code !== 0) throw new Error(`stanza-create failed: ${made.output}`);
   }
   return site;
+}
+
+/** Resolves when all that was committed before is in the archive of pgBackRest. */
+export async function archiveWal(site: PgbackrestSite, { query }: Querier): Promise<void> {
+  await query("select pg_create_restore_point('archived')");
+  const [row] = await query<{ name: string }>('select pg_walfile_name(pg_switch_wal()) as name');
+  const archive = path.join(site.repository, 'archive', site.stanza);
+  await waitUntil(
+    () =>
+      fs.readdirSync(archive, { recursive: true, encoding: 'utf8' }).some((file) => file.includes(row!.name)),
+    { timeoutMs: 30_000, what: `${row!.name} in the archive of pgBackRest` },
+  );
 }

@@ -145,9 +145,6 @@ export function goodBackups(info: PgbackrestStanza, repository: number): Pgbackr
 export function pgbackrestPart(info: PgbackrestStanza, made: PgbackrestBackup): PgbackrestPart {
   const same = info.backup.filter((item) => item.label === made.label);
   const prior = info.backup.find((item) => item.label === made.prior);
-  const current = info.db.find(
-    (item) => item.id === made.database.id && item['repo-key'] === made.database['repo-key'],
-  );
   const at = (time: number) => new Date(time * 1000).toISOString();
   return {
     stanza: info.name,
@@ -162,9 +159,47 @@ export function pgbackrestPart(info: PgbackrestStanza, made: PgbackrestBackup): 
     stopLsn: made.lsn?.stop?.toUpperCase() ?? null,
     startWal: made.archive.start,
     stopWal: made.archive.stop,
-    archive: `${current?.version ?? ''}-${String(made.database.id)}`,
+    archive: `${databaseOf(info, made)?.version ?? ''}-${String(made.database.id)}`,
     repositoryBytes: made.info.repository.delta ?? 0,
   };
+}
+
+/** A backup in pgBackRest's own repository, whoever made it. */
+export interface ListedPgbackrest {
+  part: PgbackrestPart;
+  /** The backup of ours that it is; null: pgBackRest made it by itself. */
+  id: string | null;
+  systemIdentifier: string;
+  sourceBytes: number;
+  /** Pages with wrong checksums were found while it was made. */
+  isDamaged: boolean;
+}
+
+/** Every backup of the stanza, those that pgBackRest made by itself too, oldest first. Throws as readPgbackrestInfo(). */
+export async function listPgbackrestBackups(
+  site: PgbackrestSite,
+  signal: AbortSignal,
+): Promise<ListedPgbackrest[]> {
+  const info = await readPgbackrestInfo(site, signal);
+  // In several repositories it is still one backup.
+  const first = new Map([...info.backup].reverse().map((item) => [item.label, item]));
+  return [...first.values()]
+    .sort((a, b) => a.timestamp.stop - b.timestamp.stop)
+    .map((item) => ({
+      part: pgbackrestPart(info, item),
+      id: item.annotation?.[idAnnotation] ?? null,
+      systemIdentifier: databaseOf(info, item)?.['system-id'] ?? '',
+      sourceBytes: item.info.size,
+      isDamaged: item.error === true,
+    }));
+}
+
+function databaseOf(
+  info: PgbackrestStanza,
+  item: PgbackrestBackup,
+): PgbackrestStanza['db'][number] | undefined {
+  const { id, 'repo-key': repository } = item.database;
+  return info.db.find((one) => one.id === id && one['repo-key'] === repository);
 }
 
 function unknownStanza(name: string, detail: string): DbopsError {
