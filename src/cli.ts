@@ -30,6 +30,7 @@ export async function parse(typed: string[]): Promise<Parsed> {
     shownOnStderr += text;
   });
   const groups = new Map<string, Command>();
+  let exitCode = (code: number): number => code;
   for (const entry of commands) {
     const parent = entry.noun === null ? program : groupOf(program, groups, entry.noun);
     const command = new Command(entry.verb).summary(entry.summary).description(`${sentence(entry.summary)}.`);
@@ -38,6 +39,7 @@ export async function parse(typed: string[]): Promise<Parsed> {
     if (!isNamed(entry, words)) continue;
     const { command: definition, runCommand } = await entry.load();
     await declareCommand(command, definition);
+    exitCode = definition.exitCode ?? exitCode;
     command.action((...received: unknown[]) => {
       parsed = {
         kind: 'run',
@@ -60,7 +62,8 @@ export async function parse(typed: string[]): Promise<Parsed> {
       return { kind: 'exit', code: 2 };
     }
     const { reportError } = await import('./commands/run.ts');
-    return { kind: 'exit', code: reportError(usageError(error, argv, words), reportOptions(argv), false) };
+    const code = reportError(usageError(error, argv, words), reportOptions(argv), false);
+    return { kind: 'exit', code: exitCode(code) };
   }
   return parsed;
 }

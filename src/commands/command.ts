@@ -71,6 +71,8 @@ export interface CommandDefinition<Options = object> {
   changes: boolean | ((options: Options & SharedOptions) => boolean);
   /** Settings are not read: for commands that work without a configuration. */
   needsSettings?: boolean;
+  /** For programs that give exit codes a meaning of their own: what is left behind for one of ours. */
+  exitCode?: (code: number) => number;
   run(context: CommandContext<Options>): Promise<Result>;
 }
 

@@ -5,6 +5,7 @@ import type * as Daily from './groups/daily.ts';
 import type * as Rare from './groups/rare.ts';
 import type * as Rows from './groups/rows.ts';
 import type * as Setup from './groups/setup.ts';
+import type * as Wal from './groups/wal.ts';
 import type { runCommand } from './run.ts';
 
 // Commands are bundled in groups: a chunk for each would make the start of one load forty small files.
@@ -39,6 +40,11 @@ async function backup(name: Group<typeof Backup>): Promise<CommandModule> {
   return { command: group[name], runCommand: group.runCommand };
 }
 
+async function wal(name: Group<typeof Wal>): Promise<CommandModule> {
+  const group = await import('./groups/wal.ts');
+  return { command: group[name], runCommand: group.runCommand };
+}
+
 /** What a command needs to run, loaded together. */
 export interface CommandModule {
   command: CommandDefinition;
@@ -57,6 +63,7 @@ export const nouns: Record<string, string> = {
   partition: 'create, retire, convert and check partitions',
   archive: 'copy old partitions to a store with proof, and bring them back',
   backup: 'make backups, prove that they restore, and say what there is',
+  wal: 'archive WAL as it is written, and fetch it for a recovery',
   rows: 'delete, move and mask rows of large tables, batch by batch',
   config: 'show, check and describe the configuration',
 };
@@ -208,6 +215,12 @@ export const commands: CommandEntry[] = [
     verb: 'schema',
     summary: 'print the JSON Schema of the manifest of a backup',
     load: () => backup('backupSchema'),
+  },
+  {
+    noun: 'wal',
+    verb: 'push',
+    summary: 'archive a file of pg_wal, for archive_command',
+    load: () => wal('walPush'),
   },
   {
     noun: 'rows',

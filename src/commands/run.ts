@@ -6,10 +6,9 @@ import { resultDocument, toJson } from '../output/json.ts';
 import { createLog, writeStderr, type Log } from '../output/log.ts';
 import { writeStdout } from '../output/stdout.ts';
 import { paint } from '../output/style.ts';
-import { connect, type Db } from '../pg/connection.ts';
+import type { Db } from '../pg/connection.ts';
 import { renderScript } from '../plan/render.ts';
-import { refuseUnfitServer } from '../partition/server.ts';
-import { History, type Outcome } from '../state/history.ts';
+import type { History, Outcome } from '../state/history.ts';
 import { version } from '../version.ts';
 import type { CommandContext, CommandDefinition, GlobalOptions, Result, SharedOptions } from './command.ts';
 import { durationOption } from './options.ts';
@@ -24,10 +23,14 @@ export interface Invocation {
   signal: AbortSignal;
 }
 
-/**
- * The one runner: settings, log, session, history, output and exit code of every command. Returns the exit code.
- */
+/** Runs a command. Returns the exit code, as its own contract has it where it has one. */
 export async function runCommand(invocation: Invocation): Promise<number> {
+  const code = await runToExitCode(invocation);
+  return invocation.definition.exitCode?.(code) ?? code;
+}
+
+/** The one runner: settings, log, session, history, output and exit code of every command. */
+async function runToExitCode(invocation: Invocation): Promise<number> {
   const { options, name, definition, signal } = invocation;
   const env = readEnvironment();
   let settings: Settings;
@@ -47,7 +50,7 @@ export async function runCommand(invocation: Invocation): Promise<number> {
   const changes = typeof definition.changes === 'function' ? definition.changes(options) : definition.changes;
   const isReading = !changes || options.dryRun === true || options.check === true;
   const session = new LazySession(settings, name, signal, options.verbose === true ? log : undefined);
-  let history = newHistory(settings, name, null, log);
+  let history: History | undefined;
   const context: CommandContext<object> = {
     args: invocation.args,
     options,
@@ -62,17 +65,19 @@ export async function runCommand(invocation: Invocation): Promise<number> {
     job: async (target) => {
       const db = await session.open();
       if (!isReading) {
+        const { refuseUnfitServer } = await import('../partition/server.ts');
         await refuseUnfitServer(db);
         refuseTestClock(env);
       }
-      history = newHistory(settings, name, target, log);
+      const ownHistory = await newHistory(settings, name, target, log);
+      history = ownHistory;
       return {
         db,
         settings,
         log,
         signal,
         now: clock(db, env['DBOPS_TEST_NOW'], log),
-        history,
+        history: ownHistory,
         applied,
         waitMs: durationOption('--wait', options.wait),
         consent: (changes, question) =>
@@ -90,7 +95,7 @@ export async function runCommand(invocation: Invocation): Promise<number> {
     if (!isReading) {
       const outcome: Outcome =
         (result.exitCode ?? 0) !== 0 ? 'partly done' : applied.changes > 0 ? 'done' : 'nothing to do';
-      if (session.isOpen) await history.finish(await session.open(), outcome, null, applied.changes);
+      if (session.isOpen) await history?.finish(await session.open(), outcome, null, applied.changes);
     }
     await session.close();
     return await printResult(name, result, options, log);
@@ -109,18 +114,24 @@ function doneText(changes: number): string {
   return `${String(changes)} ${changes === 1 ? 'change was' : 'changes were'} made before`;
 }
 
-function newHistory(settings: Settings, command: string, target: string | null, log: Log): History {
+async function newHistory(
+  settings: Settings,
+  command: string,
+  target: string | null,
+  log: Log,
+): Promise<History> {
+  const { History } = await import('../state/history.ts');
   return new History({ schema: settings.stateSchema, command, target, version, log });
 }
 
 /** A run that had begun to change something leaves a row that tells how it ended; one that was refused leaves none. */
 async function recordFailure(
   session: LazySession,
-  history: History,
+  history: History | undefined,
   error: unknown,
   changes: number,
 ): Promise<void> {
-  if (!session.isOpen || history.runId === undefined) return;
+  if (!session.isOpen || history?.runId === undefined) return;
   const message = error instanceof Error ? error.message : String(error);
   const code = error instanceof DbopsError ? error.code : undefined;
   const outcome: Outcome =
@@ -168,9 +179,11 @@ class LazySession {
     return await this.#db;
   }
 
-  #connect(signal: AbortSignal | undefined): Promise<Db> {
+  async #connect(signal: AbortSignal | undefined): Promise<Db> {
     const log = this.#log;
-    return connect(
+    // Commands that PostgreSQL itself runs need no session, and must start fast.
+    const { connect } = await import('../pg/connection.ts');
+    return await connect(
       { ...this.#settings.connection, applicationName: `dbops ${this.#name}` },
       {
         signal,

@@ -1,6 +1,6 @@
 import { DbopsError } from '../errors.ts';
 import type { JobContext } from '../partition/context.ts';
-import { findStoreSettings, openStore } from '../storage/open.ts';
+import { findStoreSettings, openStore, type StoreOptions } from '../storage/open.ts';
 import type { Store } from '../storage/store.ts';
 import type { CommandContext } from './command.ts';
 
@@ -11,14 +11,17 @@ export interface OpenStores {
 }
 
 /** The configured stores. Each is opened once. */
-export function storesOf(context: Pick<CommandContext<object>, 'settings'>): OpenStores {
+export function storesOf(
+  context: Pick<CommandContext<object>, 'settings'>,
+  options: StoreOptions = {},
+): OpenStores {
   const opened = new Map<string, Promise<Store>>();
   return {
     open: (name) => {
       const known = opened.get(name);
       if (known !== undefined) return known;
       const opening = Promise.resolve().then(() =>
-        openStore(findStoreSettings(context.settings.stores, name)),
+        openStore(findStoreSettings(context.settings.stores, name), options),
       );
       opened.set(name, opening);
       return opening;

@@ -53,7 +53,12 @@ export class FileStore implements Store {
     const path = join(this.#root, key);
     return await this.#named('write', path, async () => {
       const looksFirst = options.ifAbsent === true && options.withoutLooking !== true;
-      if (looksFirst && (await statOf(path)) !== undefined) throw this.#exists(key);
+      if (looksFirst && (await statOf(path)) !== undefined) {
+        // Whoever takes this for an answer relies on it: the run that wrote it may have been killed before it had synced.
+        await makeFolders(this.#root, dirname(path), this.#synced);
+        await syncFolder(dirname(path));
+        throw this.#exists(key);
+      }
       const { handle, temporary } = await this.#openTemporary(path);
       try {
         const stored = await writeAll(handle, body, options);
@@ -227,8 +232,9 @@ export class FileStore implements Store {
     try {
       await link(temporary, path);
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'EEXIST') throw this.#exists(key);
-      throw error;
+      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+      await syncFolder(dirname(path));
+      throw this.#exists(key);
     }
     // What stays behind for lack of luck is swept away as an unfinished upload.
     await unlink(temporary).catch(() => undefined);

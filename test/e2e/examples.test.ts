@@ -2,9 +2,13 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { Command } from 'commander';
-import { beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { Server } from '../../scripts/lib/postgres-server.mjs';
 import type { CommandDefinition } from '../../src/commands/command.ts';
 import { commands } from '../../src/commands/index.ts';
+import { startPrivateServer } from '../support/database.ts';
+import { archivesNothing, closeSegments, register } from '../support/wal.ts';
+import { FileStore } from '../../src/storage/file.ts';
 import { openExampleShell, type ExampleShell } from '../support/examples.ts';
 
 /** What the examples name beside the tables of the AI Factory. */
@@ -36,6 +40,9 @@ const shownArchive = '20260505';
 
 let shell: ExampleShell;
 let archive: string;
+/** Stands for the server whose WAL is archived. */
+let server: Server;
+let segment: string;
 
 beforeAll(async () => {
   shell = await openExampleShell();
@@ -66,7 +73,11 @@ beforeAll(async () => {
     'dbops rows purge public.event_outbox --older-than "created_at 30 days" --name outbox-cleanup --max-time 0s --yes',
   );
   expect(stopped.code, stopped.stderr).toBe(5);
+  server = await startPrivateServer(archivesNothing);
+  await register(server, [new FileStore('near', path.join(shell.dir, '../store'))]);
+  [segment = ''] = await closeSegments(server, 1);
 });
+afterAll(() => server.stop());
 
 describe.each(definitions)('$name', ({ name, definition }) => {
   const examples = definition.examples.map(({ command }) => command);
@@ -92,6 +103,7 @@ function harmless(example: string, definition: CommandDefinition): string {
     .replace('--url postgresql://me@db/factory', '--url "$DATABASE_URL"');
   // Here a configuration exists, and it is never overwritten.
   if (/^dbops init\b/.test(line) && !/ --(output|stdout)\b/.test(line)) return `${line} --stdout`;
+  if (/^dbops wal (push|fetch)\b/.test(line)) return inDataDirectory(line);
   if (!definition.changes || line.includes(' --dry-run')) return line;
   const flags = new Command();
   definition.declare(flags);
@@ -100,4 +112,12 @@ function harmless(example: string, definition: CommandDefinition): string {
   if (names.includes('--check') && line.includes(' --check')) return line;
   if (names.includes('--dry-run')) return `${line} --dry-run`;
   throw new Error(`"${example}" changes something and its command has no --dry-run`);
+}
+
+/** As PostgreSQL runs it: in its data directory, with the names filled in. */
+function inDataDirectory(line: string): string {
+  const filled = line
+    .replace('%f', segment)
+    .replace('%p', `pg_wal/${line.includes('%f') ? 'RECOVERYXLOG' : segment}`);
+  return `cd ${server.dataDir} && ${filled} --config ${shell.dir}/dbops.yaml`;
 }

@@ -56,8 +56,17 @@ describe('a start', () => {
   it('loads neither pino, execa nor a table printer for the commands of every night', () => {
     const outputs = load();
     const inputs = staticInputs(outputs, chunkOf(outputs, 'src/commands/groups/daily.ts'));
-    expect(packagesOf(inputs)).toContain('pg');
+    expect(packagesOf(inputs)).toContain('zod');
     for (const name of ['pino', 'execa', 'cli-table3']) expect(packagesOf(inputs)).not.toContain(name);
+  });
+
+  it('loads no driver of the database for the commands that PostgreSQL waits for', () => {
+    const outputs = load();
+    const inputs = staticInputs(outputs, chunkOf(outputs, 'src/commands/groups/wal.ts'));
+    expect(packagesOf(inputs).sort()).toEqual(['commander', 'yaml', 'zod']);
+    expect(sourcesOf(inputs).filter((source) => /^src\/(pg|sql|partition|archive)\//.test(source))).toEqual(
+      [],
+    );
   });
 
   it('loads the AWS SDK only once a store at S3 is opened', () => {

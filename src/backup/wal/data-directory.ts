@@ -1,0 +1,48 @@
+import { realpath, stat } from 'node:fs/promises';
+import { dirname, join, resolve } from 'node:path';
+import { DbopsError } from '../../errors.ts';
+import { parseControlIdentifier } from './page-header.ts';
+import { readStart } from './read-start.ts';
+
+/** Where a server's files are, as its WAL commands see it. */
+export interface DataDirectory {
+  /** Without links, as `pwd -P` prints it. */
+  path: string;
+  systemIdentifier: string;
+}
+
+/**
+ * The data directory: PostgreSQL runs archive_command and restore_command in it. Where `file` is given and the working
+ * directory is none, that to which this file in pg_wal belongs. Throws refused.
+ */
+export async function findDataDirectory(cwd: string, file?: string): Promise<DataDirectory> {
+  const places = [cwd, ...(file === undefined ? [] : [dirname(dirname(resolve(cwd, file)))])];
+  for (const place of places) {
+    const systemIdentifier = await readIdentifier(join(place, 'global', 'pg_control'));
+    if (systemIdentifier !== undefined) return { path: await realpath(place), systemIdentifier };
+  }
+  throw new DbopsError('refused', `there is no data directory of PostgreSQL at ${cwd}`, {
+    hint: 'PostgreSQL runs archive_command and restore_command in its data directory; by hand, change to it first, as the user that owns it.',
+  });
+}
+
+async function readIdentifier(path: string): Promise<string | undefined> {
+  try {
+    return parseControlIdentifier(await readStart(path, 8));
+  } catch (error) {
+    if (['ENOENT', 'ENOTDIR'].includes((error as NodeJS.ErrnoException).code ?? '')) return undefined;
+    throw new DbopsError('refused', `cannot read ${path}`, {
+      detail: (error as Error).message,
+      hint: 'Run it as the user that owns the data directory.',
+      cause: error,
+    });
+  }
+}
+
+/** Whether there is something at this path. */
+export async function isThere(path: string): Promise<boolean> {
+  return await stat(path).then(
+    () => true,
+    () => false,
+  );
+}
