@@ -13,6 +13,8 @@ export interface BackupContext extends JobContext {
   /** Who runs this, for the manifest. */
   host: string;
   osUser: string;
+  /** The number of this process. */
+  pid: number;
   version: string;
   /** Where dumps and restores may write; it is there. */
   workDirectory: string;

@@ -63,8 +63,12 @@ const physical = z.object({
   timeline: z.int().check(z.positive()),
   startLsn: lsn,
   stopLsn: lsn,
-  startedAt: instant,
-  stoppedAt: instant,
+  startedAt: instant.check(z.describe('By the clock of the server')),
+  stoppedAt: instant.check(
+    z.describe(
+      'By the same clock, at or shortly after stopLsn: what was committed later is not in the backup',
+    ),
+  ),
   startWal: text.check(z.describe('The first segment that is needed')),
   stopWal: text.check(z.describe('The last segment that is needed before the backup is consistent')),
   walSegmentBytes: z.int().check(z.positive()),
@@ -81,7 +85,9 @@ const physical = z.object({
   settings: z
     .record(text, text)
     .check(z.describe('Settings that a recovery needs at least as large: max_connections and the like')),
-  databases: z.array(z.object({ name: text, sizeBytes: count })),
+  databases: z.array(
+    z.object({ name: text, sizeBytes: z.nullable(count).check(z.describe('Null: this role may not ask')) }),
+  ),
 });
 
 const pgbackrest = z.object({

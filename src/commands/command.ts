@@ -69,6 +69,8 @@ export interface CommandDefinition<Options = object> {
   notes?: string;
   /** Whether it changes the database: refused on a standby, recorded in the history. Some do with a certain flag only. */
   changes: boolean | ((options: Options & SharedOptions) => boolean);
+  /** Whether it runs on a standby all the same: it changes stores, and leaves the database as it is. */
+  worksOnStandby?: (options: Options & SharedOptions) => boolean;
   /** Settings are not read: for commands that work without a configuration. */
   needsSettings?: boolean;
   /** For programs that give exit codes a meaning of their own: what is left behind for one of ours. */

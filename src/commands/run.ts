@@ -66,10 +66,11 @@ async function runToExitCode(invocation: Invocation): Promise<number> {
       const db = await session.open();
       if (!isReading) {
         const { refuseUnfitServer } = await import('../partition/server.ts');
-        await refuseUnfitServer(db);
+        await refuseUnfitServer(db, { isStandbyFit: definition.worksOnStandby?.(options) === true });
         refuseTestClock(env);
       }
-      const ownHistory = await newHistory(settings, name, target, log);
+      // A standby takes no rows of ours.
+      const ownHistory = await newHistory(settings, name, target, log, db.server.isStandby);
       history = ownHistory;
       return {
         db,
@@ -119,9 +120,10 @@ async function newHistory(
   command: string,
   target: string | null,
   log: Log,
+  isOff = false,
 ): Promise<History> {
   const { History } = await import('../state/history.ts');
-  return new History({ schema: settings.stateSchema, command, target, version, log });
+  return new History({ schema: settings.stateSchema, command, target, version, log, isOff });
 }
 
 /** A run that had begun to change something leaves a row that tells how it ended; one that was refused leaves none. */

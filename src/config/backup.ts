@@ -1,5 +1,5 @@
 import { resolve } from 'node:path';
-import type { Duration } from './duration.ts';
+import { durationMs, type Duration } from './duration.ts';
 import type { Picker } from './picker.ts';
 import type { BackupKind, FileBackup, FileRetain, FileWal } from './schema-backup.ts';
 import { parseSize } from './size.ts';
@@ -23,6 +23,8 @@ export interface BackupSettings {
   minimumBytes: number;
   countRows: boolean;
   hashBelowBytes: number;
+  /** How long a base backup waits for its WAL in the archive. */
+  archiveTimeoutMs: number;
   /** A kind that is not in it is kept for ever. */
   retain: Partial<Record<BackupKind, RetainRules>>;
   promise: { rto: Duration; rpo: Duration; pitrRto: Duration; pitrRpo: Duration };
@@ -77,6 +79,9 @@ export function backupSettings(picker: Picker, stores: StoreSettings[]): BackupS
     minimumBytes: parseSize(pick('minimumSize') ?? '1 B') ?? 1,
     countRows: pick('countRows', true) ?? true,
     hashBelowBytes: parseSize(pick('hashBelow', '64 MB') ?? '') ?? 0,
+    archiveTimeoutMs: durationMs(
+      pick('archiveTimeout', { months: 0, seconds: 600 }) ?? { months: 0, seconds: 0 },
+    ),
     retain: pick('retain') ?? {},
     promise: {
       rto: promised('rto', 4 * hour),

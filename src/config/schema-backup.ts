@@ -103,6 +103,11 @@ export const backup = z.strictObject({
   countRows: z
     .optional(z.boolean())
     .check(z.describe('Count the rows of each table in the snapshot of the dump, for drills; default true.')),
+  archiveTimeout: z
+    .optional(duration)
+    .check(
+      z.describe('How long a base backup waits for the last of its WAL to be archived; default 10 minutes.'),
+    ),
   hashBelow: z.optional(size).check(z.describe('Tables smaller than this are also hashed; default 64 MB.')),
   retain: z
     .optional(z.partialRecord(z.enum(backupKinds), retain))

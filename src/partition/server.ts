@@ -5,9 +5,10 @@ import type { Db } from '../pg/connection.ts';
  * Refuses to change anything through a session that cannot bear it: a standby, a read-only session, or a pooler that
  * hands each transaction to another backend (advisory locks and CONCURRENTLY need one session).
  */
-export async function refuseUnfitServer(db: Db): Promise<void> {
+export async function refuseUnfitServer(db: Db, options: { isStandbyFit?: boolean } = {}): Promise<void> {
   const { isStandby, isReadOnly, isPooled, database } = db.server;
-  if (isStandby) {
+  const isFit = isStandby && options.isStandbyFit === true;
+  if (isStandby && !isFit) {
     throw new DbopsError(
       'read_only',
       `database "${database}" is on a standby, where nothing can be changed`,
@@ -16,7 +17,7 @@ export async function refuseUnfitServer(db: Db): Promise<void> {
       },
     );
   }
-  if (isReadOnly) {
+  if (isReadOnly && !isFit) {
     throw new DbopsError('read_only', `this session on database "${database}" is read-only`, {
       hint: 'See default_transaction_read_only of the server, the database and the role ("dbops doctor" shows it).',
     });

@@ -43,6 +43,8 @@ export interface HistoryOptions {
   target: string | null;
   version: string;
   log: Log;
+  /** Records nothing: the server takes no rows. */
+  isOff?: boolean;
 }
 
 /**
@@ -58,6 +60,7 @@ export class History {
 
   constructor(options: HistoryOptions) {
     this.#options = options;
+    this.#isBroken = options.isOff === true;
   }
 
   /** The id of the row, once `begin` has written it. */
@@ -117,6 +120,7 @@ export class History {
   }
 
   async #guarded(work: () => Promise<void>): Promise<void> {
+    if (this.#isBroken) return;
     try {
       await work();
     } catch (error) {

@@ -3,7 +3,7 @@ import type { Log } from '../../output/log.ts';
 import { newId } from '../../storage/id.ts';
 import type { Store } from '../../storage/store.ts';
 
-/** Below a backup's folder: one file for each restore or drill that reads it at the moment. */
+/** Below a backup's folder: one file for each restore, drill or incremental backup that reads it at the moment. */
 const pinFolder = 'pins/';
 
 /** A pin that was not renewed for so long belongs to a run that was killed. */
@@ -16,7 +16,7 @@ const renewEveryMs = 3_600_000;
  */
 export async function withPin<T>(
   pinned: { stores: Store[]; place: string },
-  who: { what: 'restore' | 'drill'; host: string; log: Log },
+  who: { what: 'restore' | 'drill' | 'backup'; host: string; log: Log },
   work: () => Promise<T>,
 ): Promise<T> {
   const { stores, place } = pinned;
@@ -58,7 +58,7 @@ export async function findPin(
 ): Promise<string | undefined> {
   for await (const object of store.list(`${place}${pinFolder}`, { signal })) {
     if (now.getTime() - object.modifiedAt.getTime() < staleAfterMs)
-      return `a restore or drill reads it since ${object.modifiedAt.toISOString()}`;
+      return `a restore, a drill or a backup that builds on it reads it since ${object.modifiedAt.toISOString()}`;
   }
   return undefined;
 }

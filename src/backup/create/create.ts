@@ -75,7 +75,10 @@ async function attempt<Plan extends BackupPlan>(
     });
   }
   await context.history.begin(db, plan.steps);
-  await insertBackup(db, settings.stateSchema, {
+  // A standby takes no rows: its backups are in the stores alone, as after the loss of the database.
+  const hasLedger = !db.server.isStandby;
+  const insert = hasLedger ? insertBackup : () => Promise.resolve();
+  await insert(db, settings.stateSchema, {
     id,
     kind: wish.kind,
     database: plan.database,
@@ -116,17 +119,24 @@ async function attempt<Plan extends BackupPlan>(
     const left = await clear(context, [...copies.stores, ...lost], place);
     const message = error instanceof Error ? error.message : String(error);
     // What could not be removed now is removed by the next prune, as after a kill.
-    if (left.length === 0)
+    if (left.length === 0 && hasLedger)
       await recordBackupState(db, settings.stateSchema, id, 'failed', message).catch(() => undefined);
     throw error;
   }
   await clear(context, lost, place);
   const stores = copies.stores.map((store) => store.name);
   // From here on it exists: when the ledger cannot be told, "backup list --rebuild" finds it.
-  await recordBackupDone(db, settings.stateSchema, id, {
-    stores,
-    ...factsOf(manifest),
-  });
+  if (hasLedger) {
+    await recordBackupDone(db, settings.stateSchema, id, {
+      stores,
+      ...factsOf(manifest),
+    });
+  } else {
+    log.warn(
+      { event: 'backup_without_ledger', backup: id },
+      'made from a standby, where the ledger cannot be written: "dbops backup list --rebuild" shows it',
+    );
+  }
   context.applied.changes += 1;
   log.info(
     { event: 'backup_completed', backup: id, kind: wish.kind, stores, storedBytes: storedBytesOf(manifest) },
@@ -148,7 +158,10 @@ async function makeFiles<Plan extends BackupPlan>(
     if (first === undefined) throw new Error('no store to back up to');
     const sink = makeSink(where.copies, where.place, context.signal);
     try {
-      const made = await maker.make({ context, wish, id: where.id, place: where.place, sink }, plan);
+      const made = await maker.make(
+        { context, wish, id: where.id, place: where.place, sink, stores: [...where.copies.stores] },
+        plan,
+      );
       return { made, files: sink.files };
     } catch (error) {
       if (context.signal.aborted) throw error;

@@ -1,4 +1,5 @@
 import type { BackupKind } from '../../config/backup.ts';
+import type { Store } from '../../storage/store.ts';
 import type { BackupFile, BackupManifest, PgbackrestPart } from '../manifest.ts';
 import type { BackupContext } from '../context.ts';
 
@@ -14,6 +15,8 @@ export interface BackupWish {
   stream: boolean;
   /** Of pgBackRest; null: full when there is none yet, else incr. */
   type: PgbackrestPart['type'] | null;
+  /** The id of the backup that an incremental one builds on; null: the newest that fits. */
+  parent: string | null;
 }
 
 /** What a backup will be, before anything is written. */
@@ -34,6 +37,8 @@ export interface Making {
   /** The folder in each store, ending with /. */
   place: string;
   sink: Sink;
+  /** Those that get a copy, the first one first. */
+  stores: Store[];
 }
 
 /** Writes the files of a backup to every store that gets a copy. */

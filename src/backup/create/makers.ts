@@ -2,7 +2,11 @@ import type { BackupKind } from '../../config/backup.ts';
 import { DbopsError } from '../../errors.ts';
 import type { BackupPlan, Maker } from './maker.ts';
 
+const loadPhysical = async () => (await import('./physical/make.ts')).physicalMaker;
 const loaders: Partial<Record<BackupKind, () => Promise<Maker<BackupPlan>>>> = {
+  base: loadPhysical,
+  incremental: loadPhysical,
+  snapshot: loadPhysical,
   pgbackrest: async () => (await import('./pgbackrest.ts')).pgbackrestMaker,
 };
 

@@ -27,6 +27,7 @@ export async function withBackups<T>(
       connection: libpqEnvironment({ ...settings.connection, applicationName: 'dbops backup' }),
       host: os.hostname(),
       osUser: os.userInfo().username,
+      pid: process.pid,
       version,
       workDirectory,
       jobs: options.jobs ?? settings.backup.jobs,

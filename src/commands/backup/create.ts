@@ -15,18 +15,31 @@ interface Options {
   table?: string[];
   excludeData?: string[];
   reason?: string;
+  parent?: string;
   stream?: boolean;
   jobs?: string;
   type?: string;
 }
 
+/** What is read of the files of a cluster can be read of a standby's. */
+const clusterKinds = new Set(['base', 'incremental', 'snapshot']);
+
 export const command = defineCommand<Options>({
   changes: true,
+  worksOnStandby: ({ kind }) => clusterKinds.has(kind),
   examples: [
     { command: 'dbops backup create --kind logical', about: 'the whole database, for cron' },
     {
       command: 'dbops backup create --kind logical --dry-run',
       about: 'what would be run, and where it would go',
+    },
+    {
+      command: 'dbops backup create --kind base',
+      about: 'the whole cluster, for points in time; from a standby, too',
+    },
+    {
+      command: 'dbops backup create --kind snapshot --reason "deploy 2026.11.2"',
+      about: 'the same, before a deploy',
     },
   ],
   declare(cmd) {
@@ -38,6 +51,10 @@ export const command = defineCommand<Options>({
     );
     cmd.option('--type <type>', 'with --kind pgbackrest: full, diff or incr; default: full, then incr');
     cmd.option('--reason <text>', 'why it is made; kept with it');
+    cmd.option(
+      '--parent <id>',
+      'with --kind incremental: the backup to build on; default: the newest that fits',
+    );
     cmd.option('--stream', 'needs no work directory; one session');
     cmd.option('--jobs <count>', 'parallel sessions; default: backup.jobs of the configuration');
     addWait(cmd);
@@ -50,6 +67,7 @@ export const command = defineCommand<Options>({
       tables: options.table ?? [],
       excludeData: options.excludeData ?? [],
       reason: options.reason ?? null,
+      parent: options.parent ?? null,
       stream: options.stream === true,
       type: typeOf(options),
     };

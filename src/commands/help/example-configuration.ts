@@ -64,6 +64,7 @@ backup:
   minimumSize: 1 MB                # a backup with less data than this has failed
   countRows: true                  # count the rows of each table in the dump's snapshot, for drills
   hashBelow: 64 MB                 # tables smaller than this are hashed as well
+  archiveTimeout: 10 min           # how long a base backup waits for the last of its WAL in the archive
   retain:                          # a backup is kept while any rule of its kind keeps it; other kinds for ever
     logical: { daily: 7, weekly: 4, monthly: 12, yearly: 3 }
     base: { within: 30 days, last: 2 }

@@ -1,0 +1,176 @@
+import { createReadStream } from 'node:fs';
+import { readdir, rm, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { DbopsError } from '../../../errors.ts';
+import { together } from '../../../process/parallel.ts';
+import { bodyOf, runPipeline, startPipeline, type Pipeline, type Stage } from '../../../process/pipeline.ts';
+import { getServerClock } from '../../../sql/physical.ts';
+import type { BackupContext } from '../../context.ts';
+import type { BackupFile } from '../../manifest.ts';
+import type { Making } from '../maker.ts';
+import { inOwnFolder } from './directory.ts';
+import { basebackupArguments, zstdArguments, type PhysicalPlan } from './plan.ts';
+import { ServerManifestReader, type ServerManifest } from './server-manifest.ts';
+import { watchBaseBackup } from './watch.ts';
+
+export const baseFile = 'base.tar.zst';
+export const manifestFile = 'backup_manifest';
+
+/** What was stored. */
+export interface CopiedCluster {
+  manifest: ServerManifest;
+  base: BackupFile;
+  /** By the clock of the server, once the end of the backup was in the WAL. */
+  stoppedAt: Date;
+}
+
+interface CopyOptions {
+  /** The parent's backup_manifest on disk, for an incremental one. */
+  parentManifest: string | undefined;
+}
+
+/**
+ * Copies the cluster to the store as pg_basebackup sends it, through kernel pipes. pg_basebackup writes one tablespace at
+ * most to a pipe: others go through the work directory. Throws tool_failed, or what the stores throw.
+ */
+export async function copyCluster(
+  making: Making,
+  plan: PhysicalPlan,
+  options: CopyOptions,
+): Promise<CopiedCluster> {
+  return plan.tablespaces.length === 0
+    ? await copyByPipe(making, plan, options)
+    : await copyByFolder(making, plan, options);
+}
+
+function compressor(context: BackupContext, plan: PhysicalPlan): Stage {
+  return { path: plan.tools.zstd.path, args: zstdArguments(context) };
+}
+
+/** Extracting the manifest reads the tar to its end, where it is: what was cut off has none. */
+async function copyByPipe(
+  making: Making,
+  plan: PhysicalPlan,
+  { parentManifest }: CopyOptions,
+): Promise<CopiedCluster> {
+  const { context, id, sink } = making;
+  const { pg_basebackup, tar } = plan.tools;
+  const args = basebackupArguments(plan, { id, target: '-', parentManifest });
+  const stages: Stage[] = [
+    { path: pg_basebackup.path, args, side: [{ path: tar.path, args: ['-xOf', '-', manifestFile] }] },
+    compressor(context, plan),
+  ];
+  const reader = new ServerManifestReader();
+  const { result: base, stoppedAt } = await whileWatched(making, stages, async (running) => {
+    const [side] = running.sides;
+    if (side === undefined) throw new Error('a pipeline without its side');
+    const manifest = bodyOf({ ...running, output: side });
+    const [stored] = await together(
+      context.signal,
+      () => sink.put(baseFile, bodyOf(running)),
+      () => sink.put(manifestFile, reader.through(manifest)),
+    );
+    return stored;
+  });
+  return { manifest: reader.result(), base, stoppedAt };
+}
+
+async function copyByFolder(
+  making: Making,
+  plan: PhysicalPlan,
+  { parentManifest }: CopyOptions,
+): Promise<CopiedCluster> {
+  const { context, id, sink } = making;
+  const { pg_basebackup, tar } = plan.tools;
+  return await inOwnFolder(context, async (folder) => {
+    const args = basebackupArguments(plan, { id, target: folder, parentManifest });
+    const { stoppedAt } = await whileWatched(
+      making,
+      [{ path: pg_basebackup.path, args }],
+      async ({ output, finished }) => {
+        output.resume();
+        await finished;
+      },
+    );
+    await refuseOtherFiles(plan, folder);
+    const reader = new ServerManifestReader();
+    await sink.put(manifestFile, reader.through(createReadStream(join(folder, manifestFile))));
+    const manifest = reader.result();
+    const stored: BackupFile[] = [];
+    for (const name of ['base', ...plan.tablespaces.map((item) => item.oid)]) {
+      const file = join(folder, `${name}.tar`);
+      // A tar that was cut off on a disk that lost something is found before it is stored.
+      await runPipeline([{ path: tar.path, args: ['-tf', file] }], {
+        signal: context.signal,
+        isSilent: true,
+      });
+      const { path, args: flags } = compressor(context, plan);
+      const running = startPipeline([{ path, args: [...flags, '--', file] }], { signal: context.signal });
+      stored.push(await sink.put(`${name}.tar.zst`, bodyOf(running)));
+      await rm(file);
+    }
+    const [base] = stored;
+    if (base === undefined) throw new Error('a cluster without a data directory');
+    return { manifest, base, stoppedAt };
+  });
+}
+
+/** Runs pg_basebackup as the first of some programs, and says what became of it. */
+async function whileWatched<T>(
+  { context, id }: Making,
+  stages: Stage[],
+  work: (running: Pipeline) => Promise<T>,
+): Promise<{ result: T; stoppedAt: Date }> {
+  const applicationName = `dbops backup ${id}`;
+  const running = startPipeline(stages, {
+    env: { ...context.connection, PGAPPNAME: applicationName },
+    signal: context.signal,
+    onLine: (line) => {
+      // Said each minute while it waits; the rest of what it says is for the message of a failure.
+      if (/WARNING: {2}/.test(line))
+        context.log.warn({ event: 'backup_warning' }, line.replace(/^.*WARNING: {2}/, ''));
+      return true;
+    },
+  });
+  const watch = watchBaseBackup(context, applicationName, running.stop);
+  try {
+    const result = await work(running);
+    await watch.end();
+    return { result, stoppedAt: watch.copiedAt() ?? (await getServerClock(context.db)) };
+  } catch (error) {
+    running.stop();
+    await running.finished.catch(() => undefined);
+    await watch.end();
+    throw watch.failure() ?? inOurWords(error);
+  }
+}
+
+/** tar fails where pg_basebackup ended with 0 and wrote something else than a base backup. */
+function inOurWords(error: unknown): unknown {
+  if (!(error instanceof DbopsError) || error.code !== 'tool_failed') return error;
+  if (error.message.startsWith('tar '))
+    return new DbopsError('tool_failed', 'what pg_basebackup wrote is no whole base backup', {
+      detail: error.detail,
+      cause: error,
+    });
+  const words = error.detail ?? '';
+  // wal_keep_size or a slot would have kept it.
+  if (!/requested WAL segment \S+ has already been removed|could not find WAL file/.test(words)) return error;
+  return new DbopsError('tool_failed', 'the server removed WAL that the backup needs before it had ended', {
+    detail: words,
+    hint: 'Raise wal_keep_size above what is written during a backup, or let the WAL be archived: see "dbops wal commands".',
+    cause: error,
+  });
+}
+
+/** A tablespace that was made after the plan would be missing in the manifest. */
+async function refuseOtherFiles(plan: PhysicalPlan, folder: string): Promise<void> {
+  const wanted = [manifestFile, 'base.tar', ...plan.tablespaces.map((item) => `${item.oid}.tar`)].sort();
+  const found = (await readdir(folder)).sort();
+  const sizes = await Promise.all(found.map(async (name) => (await stat(join(folder, name))).size));
+  if (found.join() === wanted.join() && sizes.every((size) => size > 0)) return;
+  throw new DbopsError('tool_failed', 'pg_basebackup wrote other files than were expected', {
+    detail: `expected ${wanted.join(', ')}, found ${found.join(', ')}`,
+    hint: 'Was a tablespace made or dropped meanwhile? Run it again.',
+  });
+}
