@@ -212,6 +212,12 @@ export const commands: CommandEntry[] = [
   },
   {
     noun: 'backup',
+    verb: 'prune',
+    summary: 'remove backups that no rule keeps, WAL that none needs, and what killed runs left',
+    load: () => backup('backupPrune'),
+  },
+  {
+    noun: 'backup',
     verb: 'schema',
     summary: 'print the JSON Schema of the manifest of a backup',
     load: () => backup('backupSchema'),

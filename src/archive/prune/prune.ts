@@ -8,9 +8,9 @@ import type { Store } from '../../storage/store.ts';
 import { readManifest } from '../catalogue.ts';
 import { whyHeld, whyKept } from '../../catalogue/hold.ts';
 import { partitionOf } from '../list/lines.ts';
+import { removeCopy } from '../../catalogue/remove.ts';
 import { ours } from '../../catalogue/stored.ts';
 import { planPrune, type PruneContext, type PruneOptions, type PrunePlan, type PruneTarget } from './plan.ts';
-import { manifestName } from '../../storage/copies.ts';
 
 export interface Pruned {
   removed: { archive: string; partition: string; stores: string[]; reason: string }[];
@@ -117,15 +117,6 @@ async function whyDifferent(
     }
   }
   return undefined;
-}
-
-/** The manifest goes first, so that a kill leaves nothing that looks whole. */
-async function removeCopy(store: Store, place: string, signal: AbortSignal): Promise<number> {
-  await store.delete(`${place}${manifestName}`, { signal });
-  const keys: string[] = [];
-  for await (const object of store.list(place, { signal })) keys.push(object.key);
-  for (const key of keys) await store.delete(key, { signal });
-  return keys.length;
 }
 
 async function sweep(

@@ -6,6 +6,7 @@ import { addDigests } from '../digest.ts';
 import { readBack } from '../export/read-back.ts';
 import { writeManifest, type Manifest, type ManifestPart } from '../manifest.ts';
 import { inParallel } from '../../process/parallel.ts';
+import { findMissing, type ObjectProblem as Problem } from '../../catalogue/presence.ts';
 import { ours } from '../../catalogue/stored.ts';
 import type { Copy, Surveyed } from '../survey.ts';
 import { compareStored, hashOf } from '../../storage/read.ts';
@@ -48,8 +49,6 @@ interface Task {
   object: string;
   check: () => Promise<void>;
 }
-
-type Problem = Pick<VerifyFinding, 'store' | 'object' | 'problem'>;
 
 /**
  * Reads the copies of archives back from their stores and compares them with their manifests, and the manifests with each
@@ -116,7 +115,7 @@ async function verifyOne(
   const tasks: Task[] = [];
   for (const copy of readable) {
     if (copy.manifest === undefined) continue;
-    problems.push(...(await findMissing(copy, copy.manifest, run.signal)));
+    problems.push(...(await findMissing(copy, objectsOf(copy.manifest), run.signal)));
     if (run.level !== 'manifest') tasks.push(...tasksOf(run, copy, copy.manifest, { onBytes, digests }));
   }
   await inParallel(run.jobs, tasks, run.signal, async ({ copy, object, check }) => {
@@ -153,27 +152,6 @@ function compareManifests(copies: Copy[]): Problem[] {
     object: `${copy.place}manifest.json`,
     problem: `the manifests in ${stores} differ, and at most one is what was written`,
   }));
-}
-
-/** What the manifest names and the store has not, or not in its length. */
-async function findMissing(copy: Copy, manifest: Manifest, signal: AbortSignal): Promise<Problem[]> {
-  const lengths = new Map<string, number>();
-  try {
-    for await (const object of copy.store.list(copy.place, { signal }))
-      lengths.set(object.key, object.sizeBytes);
-  } catch (error) {
-    return [{ store: copy.store.name, object: copy.place, problem: ours(error).message }];
-  }
-  return objectsOf(manifest).flatMap(({ name, sizeBytes }) => {
-    const object = `${copy.place}${name}`;
-    const found = lengths.get(object);
-    if (found === sizeBytes) return [];
-    const problem =
-      found === undefined
-        ? 'it is missing'
-        : `it has ${String(found)} bytes, and ${String(sizeBytes)} were written`;
-    return [{ store: copy.store.name, object, problem }];
-  });
 }
 
 /** Every object of an archive beside its manifest, as its manifest names it. */

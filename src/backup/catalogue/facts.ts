@@ -1,4 +1,4 @@
-import type { BackupFacts } from '../../sql/backups.ts';
+import type { BackupFacts, BackupState } from '../../sql/backups.ts';
 import { storedBytesOf, type BackupManifest } from '../manifest.ts';
 import { momentOf } from './survey.ts';
 
@@ -36,3 +36,11 @@ export function groupOf(backup: { kind: string; database: string | null; tables:
   const of = backup.database === null ? 'the cluster' : backup.database;
   return `${backup.kind} of ${of}${backup.tables === null ? '' : `: ${backup.tables.join(', ')}`}`;
 }
+
+/** Whether a backup is one of the whole cluster's files, which WAL is replayed onto. pgBackRest keeps its own. */
+export function isPhysical(kind: string): boolean {
+  return kind === 'base' || kind === 'incremental' || kind === 'snapshot';
+}
+
+/** All that a row of the ledger may say. */
+export const backupStates: BackupState[] = ['running', 'done', 'failed', 'removed'];

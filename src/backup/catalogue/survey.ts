@@ -101,7 +101,8 @@ export async function lookAtBackup(folder: Folder, signal: AbortSignal): Promise
 
 /** The moment that a restore of this backup brings back, as the server's clock had it. */
 export function momentOf(manifest: BackupManifest): Date {
-  return new Date(manifest.physical?.stoppedAt ?? manifest.logical?.snapshot.at ?? manifest.finishedAt);
+  const { physical, logical, pgbackrest, finishedAt } = manifest;
+  return new Date(physical?.stoppedAt ?? pgbackrest?.stoppedAt ?? logical?.snapshot.at ?? finishedAt);
 }
 
 /** Oldest first. Only backups of one cluster have an order: timelines and names begin anew with the next one. */

@@ -1,0 +1,214 @@
+import { whyHeld, whyKept } from '../../catalogue/hold.ts';
+import { removeCopy } from '../../catalogue/remove.ts';
+import { ours } from '../../catalogue/stored.ts';
+import { combineProblems, type Problem } from '../../partition/problems.ts';
+import { isJobRunning, withAdvisoryLock } from '../../pg/advisory-lock.ts';
+import { inParallel } from '../../process/parallel.ts';
+import { recordBackupState, recordBackupStores, type BackupRow } from '../../sql/backups.ts';
+import { visible } from '../../sql/quote.ts';
+import type { Store } from '../../storage/store.ts';
+import { findPin } from '../catalogue/pin.ts';
+import { isPhysical } from '../catalogue/facts.ts';
+import { isBeforeCutoff, walCutoff } from '../retention/wal.ts';
+import { listWal } from '../wal/archive.ts';
+import { gatherFacts, whyBlocked, type PruneContext } from './gather.ts';
+import { planBackupPrune, type BackupPrunePlan, type PruneOptions, type PruneTarget } from './plan.ts';
+
+export interface PrunedBackups {
+  removed: { backup: string; kind: string; stores: string[]; why: string }[];
+  kept: { backup: string; why: string[] }[];
+  /** Segments and the like, and their bytes as stored. */
+  wal: { files: number; bytes: number; why: string };
+  remains: string[];
+  uploads: number;
+  notes: string[];
+}
+
+/**
+ * Removes what `planBackupPrune` names, planned under the advisory lock "prune". What fails for one backup does not stop
+ * those that do not need it, and is thrown at the end; the next run finishes it. WAL goes last, by what is left.
+ */
+export async function applyBackupPrune(context: PruneContext, options: PruneOptions): Promise<PrunedBackups> {
+  const { db, waitMs, signal } = context;
+  return await withAdvisoryLock(db, 'prune', { waitMs, signal }, async () => {
+    const plan = await planBackupPrune(context, await gatherFacts(context), options);
+    const done: PrunedBackups = {
+      removed: [],
+      kept: plan.verdicts.filter((one) => one.isKept).map(({ item, why }) => ({ backup: item.id, why })),
+      wal: { files: 0, bytes: 0, why: plan.walWhy },
+      remains: [],
+      uploads: 0,
+      notes: plan.notes,
+    };
+    const problems: Problem[] = [];
+    if (plan.targets.length + plan.remains.length > 0)
+      await context.history.begin(
+        db,
+        plan.targets.map((target) => target.id),
+      );
+    const stays = new Set<string>();
+    for (const target of plan.targets) {
+      const kept = await removeBackup(context, target, stays, problems);
+      if (kept === undefined) {
+        const { id, kind, stores, why } = target;
+        done.removed.push({ backup: id, kind, stores: stores.map((store) => store.name), why });
+        continue;
+      }
+      // A parent of what stays has to stay as well.
+      stays.add(target.id);
+      if (target.parent !== null) stays.add(target.parent);
+      done.notes.push(`backup ${target.id}: kept: ${kept}`);
+    }
+    await sweep(context, plan, done, problems);
+    await removeWal(context, plan, stays, done, problems);
+    if (problems.length > 0)
+      throw combineProblems(problems, 'The others are removed; run it again when the stores answer.');
+    return done;
+  });
+}
+
+/** Returns why it was kept all the same. */
+async function removeBackup(
+  context: PruneContext,
+  target: PruneTarget,
+  stays: Set<string>,
+  problems: Problem[],
+): Promise<string | undefined> {
+  const { db, settings, signal, log } = context;
+  const { id, place, stores, staysIn } = target;
+  if (stays.has(id)) return 'what builds on it stays';
+  const row = { schema: settings.stateSchema, stores: [...staysIn, ...stores.map((store) => store.name)] };
+  try {
+    const kept = (await whyHeld(stores, place, signal)) ?? (await whyInUse(context, target));
+    if (kept !== undefined) return visible(kept);
+  } catch (error) {
+    // A store that cannot say whether it is held.
+    problems.push({ table: id, error: ours(error) });
+    return ours(error).message;
+  }
+  // The ledger says so first: from then on nothing counts on it, and the next run finishes what a kill leaves.
+  if (staysIn.length === 0) await recordBackupState(db, row.schema, id, 'removed', target.why);
+  const late = await whyKept(stores, place, signal);
+  if (late !== undefined) {
+    if (staysIn.length === 0) await recordBackupState(db, row.schema, id, 'done', null);
+    return visible(late);
+  }
+  let left = row.stores;
+  for (const store of stores) {
+    try {
+      await removeCopy(store, place, signal);
+      left = left.filter((name) => name !== store.name);
+      await recordBackupStores(db, row.schema, id, left);
+    } catch (error) {
+      problems.push({ table: id, error: ours(error) });
+    }
+  }
+  if (left.length > staysIn.length) return `it could not be removed from ${left.join(', ')}`;
+  context.applied.changes += 1;
+  log.info(
+    { event: 'backup_removed', backup: id, kind: target.kind, why: target.why },
+    `removed backup ${id} (${target.kind}) from ${stores.map((store) => store.name).join(', ')}: ${target.why}`,
+  );
+  return undefined;
+}
+
+/** What has come up since the plan was made: a restore that reads it, or a backup that may build on it. */
+async function whyInUse(context: PruneContext, target: PruneTarget): Promise<string | undefined> {
+  const { db, signal } = context;
+  if (isPhysical(target.kind) && (await isJobRunning(db, 'backup')))
+    return 'a backup is being made, and may build on it';
+  for (const store of target.stores) {
+    const pin = await findPin(store, target.place, context.now, signal);
+    if (pin !== undefined) return pin;
+  }
+  return undefined;
+}
+
+async function sweep(
+  context: PruneContext,
+  plan: BackupPrunePlan,
+  done: PrunedBackups,
+  problems: Problem[],
+): Promise<void> {
+  const { db, settings, log, signal, applied } = context;
+  for (const { store, place, id, row } of plan.remains) {
+    try {
+      await removeCopy(store, place, signal);
+      await recordSwept(db, settings.stateSchema, row, store);
+      applied.changes += 1;
+      done.remains.push(id);
+      log.info(
+        { event: 'backup_remains_removed', backup: id, store: store.name },
+        `removed what an interrupted run left of backup ${id} in ${store.name}`,
+      );
+    } catch (error) {
+      problems.push({ table: id, error: ours(error) });
+    }
+  }
+  for (const row of plan.vanished) await recordBackupStores(db, settings.stateSchema, row.id, row.stores);
+  for (const { store, upload } of plan.uploads) {
+    try {
+      await store.abortUpload(upload);
+      applied.changes += 1;
+      done.uploads += 1;
+    } catch (error) {
+      problems.push({ table: upload.key, error: ours(error) });
+    }
+  }
+}
+
+async function recordSwept(
+  db: PruneContext['db'],
+  schema: string,
+  row: BackupRow | undefined,
+  store: Store,
+): Promise<void> {
+  if (row === undefined) return;
+  if (row.state === 'running')
+    await recordBackupState(db, schema, row.id, 'failed', 'the run ended without a word');
+  row.stores = row.stores.filter((name) => name !== store.name);
+  await recordBackupStores(db, schema, row.id, row.stores);
+}
+
+/** Deletions at a time. */
+const deletersAtOnce = 8;
+
+async function removeWal(
+  context: PruneContext,
+  plan: BackupPrunePlan,
+  stays: Set<string>,
+  done: PrunedBackups,
+  problems: Problem[],
+): Promise<void> {
+  const { facts } = plan;
+  // What could not be removed needs its WAL: the cutoff is made anew from what is there now.
+  const gone = new Set(
+    plan.targets
+      .filter((target) => target.staysIn.length === 0 && !stays.has(target.id))
+      .map((target) => target.id),
+  );
+  const left = facts.survey.backups.flatMap(({ id, manifest }) =>
+    manifest !== undefined && isPhysical(manifest.kind) && !gone.has(id)
+      ? [{ manifest, isGood: plan.verdicts.find((one) => one.item.id === id)?.item.damage === undefined }]
+      : [],
+  );
+  const cutoff = plan.cutoff === undefined ? undefined : walCutoff(left);
+  if (cutoff === undefined || whyBlocked(facts, 'base', null) !== undefined) return;
+  const { signal } = context;
+  for (const store of plan.stores) {
+    try {
+      const old: { key: string; sizeBytes: number }[] = [];
+      for await (const file of listWal(store, facts.systemIdentifier, { signal }))
+        if (isBeforeCutoff(file.parsed, cutoff)) old.push({ key: file.key, sizeBytes: file.sizeBytes });
+      // Nothing is removed before the whole listing has come.
+      await inParallel(deletersAtOnce, old, signal, async ({ key, sizeBytes }, own) => {
+        await store.delete(key, { signal: own });
+        done.wal.files += 1;
+        done.wal.bytes += sizeBytes;
+      });
+      if (old.length > 0) context.applied.changes += 1;
+    } catch (error) {
+      problems.push({ table: `WAL in "${store.name}"`, error: ours(error) });
+    }
+  }
+}
