@@ -67,26 +67,43 @@ async function namedParent(
   cluster: Cluster,
 ): Promise<Parent> {
   const found = await findBackup(stores, id, { signal: context.signal });
-  const reason = whyUnfit(found.manifest, cluster, context.db.server.versionNum);
-  const physical = found.manifest.physical;
-  if (reason !== undefined || physical === null) {
-    throw new DbopsError(
-      'refused',
-      `backup ${found.id} cannot be built on: ${reason ?? 'it holds no cluster'}`,
-      {
-        hint: 'Leave --parent out to build on the newest one that fits, or take a new base backup: "dbops backup create --kind base".',
-      },
-    );
-  }
-  return { ...found, physical };
+  const backups = await listCandidates(context, stores, cluster);
+  const candidate = backups.find((item) => item.id === found.id);
+  const judged =
+    candidate === undefined
+      ? (whyUnfit(found.manifest, cluster, context.db.server.versionNum) ?? 'it holds no cluster')
+      : await judge(context, backups, candidate, cluster);
+  if (typeof judged !== 'string') return judged;
+  throw new DbopsError('refused', `backup ${found.id} cannot be built on: ${judged}`, {
+    hint: 'Leave --parent out to build on the newest one that fits, or take a new base backup: "dbops backup create --kind base".',
+  });
 }
 
 async function newestParent(context: BackupContext, stores: Store[], cluster: Cluster): Promise<Parent> {
+  const backups = await listCandidates(context, stores, cluster);
+  for (const backup of backups.toReversed()) {
+    const judged = await judge(context, backups, backup, cluster);
+    if (typeof judged !== 'string') return judged;
+    context.log.warn(
+      { event: 'backup_unfit_parent', backup: backup.id },
+      `not building on ${backup.id}: ${judged}`,
+    );
+  }
+  throw new DbopsError('refused', 'there is no backup of this cluster and timeline to build on', {
+    hint: 'Take a base backup first: "dbops backup create --kind base".',
+  });
+}
+
+/** The backups of this cluster that others can build on, oldest first. */
+async function listCandidates(
+  context: BackupContext,
+  stores: Store[],
+  { systemIdentifier }: Cluster,
+): Promise<SurveyedBackup[]> {
   const { log, signal, jobs } = context;
-  const { systemIdentifier } = cluster;
   const onProblem = (store: Store, error: DbopsError) =>
     log.warn({ event: 'backup_copy_unread', store: store.name }, error.message);
-  const { backups } = await surveyBackups(stores, {
+  const survey = await surveyBackups(stores, {
     systemIdentifier,
     database: null,
     kinds,
@@ -94,25 +111,26 @@ async function newestParent(context: BackupContext, stores: Store[], cluster: Cl
     jobs,
     onProblem,
   });
-  for (const backup of backups.toReversed()) {
-    const { manifest } = backup;
-    if (manifest === undefined || manifest.physical === null) continue;
-    const whole = await wholeCopies(backup, signal);
-    const reason =
-      whyUnfit(manifest, cluster, context.db.server.versionNum) ??
-      (whole.length === 0 ? 'no store has all of its files' : undefined) ??
-      (await brokenLink(backups, manifest, signal));
-    const place = backup.copies[0]?.place;
-    if (reason === undefined && place !== undefined)
-      return { id: manifest.id, place, manifest, physical: manifest.physical, stores: whole };
-    log.warn(
-      { event: 'backup_unfit_parent', backup: manifest.id },
-      `not building on ${manifest.id}: ${reason ?? ''}`,
-    );
-  }
-  throw new DbopsError('refused', 'there is no backup of this cluster and timeline to build on', {
-    hint: 'Take a base backup first: "dbops backup create --kind base".',
-  });
+  return survey.backups;
+}
+
+/** The backup as a parent, or why it is none. */
+async function judge(
+  { db, signal }: BackupContext,
+  backups: SurveyedBackup[],
+  { manifest, copies }: SurveyedBackup,
+  cluster: Cluster,
+): Promise<Parent | string> {
+  if (manifest === undefined) return 'no manifest of it can be read';
+  const unfit = whyUnfit(manifest, cluster, db.server.versionNum);
+  if (unfit !== undefined) return unfit;
+  const whole = await wholeCopies(copies, signal);
+  const place = copies[0]?.place;
+  if (whole.length === 0 || place === undefined) return 'no store has all of its files';
+  const broken = await brokenLink(backups, manifest, signal);
+  if (broken !== undefined) return broken;
+  if (manifest.physical === null) return 'it holds no cluster';
+  return { id: manifest.id, place, manifest, physical: manifest.physical, stores: whole };
 }
 
 /** Why a backup cannot be built on; undefined when it can. Pure. */
@@ -132,9 +150,9 @@ function whyUnfit(
 }
 
 /** The stores that have every file in its size, and whose last verification did not fail. */
-async function wholeCopies(backup: SurveyedBackup, signal: AbortSignal): Promise<Store[]> {
+async function wholeCopies(copies: SurveyedBackup['copies'], signal: AbortSignal): Promise<Store[]> {
   const whole: Store[] = [];
-  for (const { store, place, manifest, verified } of backup.copies) {
+  for (const { store, place, manifest, verified } of copies) {
     if (manifest === undefined || verified?.passed === false) continue;
     const sizes = new Map<string, number>();
     for await (const object of store.list(place, { signal })) sizes.set(object.key, object.sizeBytes);
@@ -154,7 +172,7 @@ async function brokenLink(
     const wanted = id;
     const link = backups.find((item) => item.manifest?.id === wanted);
     if (link?.manifest === undefined) return `${wanted}, which it builds on, is gone`;
-    if ((await wholeCopies(link, signal)).length === 0)
+    if ((await wholeCopies(link.copies, signal)).length === 0)
       return `no store has all files of ${wanted}, which it builds on`;
     id = link.manifest.physical?.parent ?? null;
   }
