@@ -1,4 +1,4 @@
-// npm run bench -- <partition|archive|rows> [--only name,name] [--rounds n] [--write]
+// npm run bench -- <partition|archive|rows|backup> [--only name,name] [--rounds n] [--size small] [--write]
 // Measures, side by side and on a private server with durable settings, and prints one table. Nothing here is a test:
 // a target that is missed is printed and is no failure.
 import { spawnSync } from 'node:child_process';
@@ -14,17 +14,19 @@ import { createDatabase, dropDatabase } from './lib/database.mjs';
 import { availablePartman } from './lib/partman.mjs';
 import { appendResults, describeMachine, renderFigures } from './lib/report.mjs';
 import { measurements as archive } from './archive/index.mjs';
+import { measurements as backup, release } from './backup/index.mjs';
 import { measurements as partition } from './partition/index.mjs';
 import { measurements as rows } from './rows/index.mjs';
 
-/** @type {Record<string, { measurements: import('./partition/index.mjs').Measurement[], rounds: number }>} */
+/** @type {Record<string, { measurements: import('./partition/index.mjs').Measurement[], rounds: number, release?: () => Promise<void> }>} */
 const suites = {
   partition: { measurements: partition, rounds: 15 },
   archive: { measurements: archive, rounds: 3 },
   rows: { measurements: rows, rounds: 5 },
+  backup: { measurements: backup, rounds: 3, release },
 };
 
-const USAGE = `usage: npm run bench -- <${Object.keys(suites).join('|')}> [--only <name,...>] [--rounds <n>] [--write]
+const USAGE = `usage: npm run bench -- <${Object.keys(suites).join('|')}> [--only <name,...>] [--rounds <n>] [--size small] [--write]
 
   --only    some figures only:
 ${Object.entries(suites)
@@ -33,6 +35,7 @@ ${Object.entries(suites)
   )
   .join('\n')}
   --rounds  runs of each of the programs that are compared
+  --size    small: backups of a fiftieth of the data, to try the programs; its figures mean nothing
   --write   append the table to bench/RESULTS.md`;
 
 const SMALL = 20_000;
@@ -64,6 +67,7 @@ async function main() {
       binDir: binaries.dir,
       partmanVersion,
       rounds: options.rounds,
+      size: options.size,
     });
     const figures = [];
     for (const measurement of options.chosen) {
@@ -81,6 +85,7 @@ async function main() {
     if (options.write) appendResults(options.suite, table, facts);
     return 0;
   } finally {
+    await suites[options.suite]?.release?.();
     fs.rmSync(dir, { recursive: true, force: true });
     await server.stop({ immediate: true });
   }
@@ -108,6 +113,7 @@ function readOptions() {
       options: {
         only: { type: 'string' },
         rounds: { type: 'string' },
+        size: { type: 'string' },
         write: { type: 'boolean' },
       },
     });
@@ -117,8 +123,15 @@ function readOptions() {
     const names = values.only?.split(',') ?? suite.measurements.map((item) => item.name);
     const chosen = suite.measurements.filter((item) => names.includes(item.name));
     const rounds = Number(values.rounds ?? suite.rounds);
-    const known = chosen.length === names.length && Number.isInteger(rounds) && rounds > 0;
-    return known ? { suite: name, chosen, rounds, write: values.write === true } : null;
+    const size = /** @type {import('./partition/index.mjs').Bench['size']} */ (values.size ?? 'full');
+    const known =
+      chosen.length === names.length &&
+      Number.isInteger(rounds) &&
+      rounds > 0 &&
+      (size === 'full' || size === 'small') &&
+      // Nobody may take the figures of a trial for the others.
+      !(size === 'small' && values.write === true);
+    return known ? { suite: name, chosen, rounds, size, write: values.write === true } : null;
   } catch {
     return null;
   }
@@ -126,7 +139,7 @@ function readOptions() {
 
 /**
  * @param {string} serverUrl
- * @param {Pick<import('./partition/index.mjs').Bench, 'dir' | 'psql' | 'binDir' | 'partmanVersion' | 'rounds'>} given
+ * @param {Pick<import('./partition/index.mjs').Bench, 'dir' | 'psql' | 'binDir' | 'partmanVersion' | 'rounds' | 'size'>} given
  * @returns {import('./partition/index.mjs').Bench}
  */
 function makeBench(serverUrl, given) {

@@ -9,6 +9,7 @@ import { startup } from './startup.mjs';
 /**
  * @typedef {object} Bench
  * @property {number} rounds
+ * @property {'full' | 'small'} size of the data, where a suite knows a small one
  * @property {string} dir for files of this run; removed after it
  * @property {string} psql
  * @property {string} binDir of the server, with its client tools
