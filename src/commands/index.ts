@@ -229,6 +229,12 @@ export const commands: CommandEntry[] = [
     load: () => wal('walPush'),
   },
   {
+    noun: 'wal',
+    verb: 'fetch',
+    summary: 'bring a file of pg_wal back, for restore_command',
+    load: () => wal('walFetch'),
+  },
+  {
     noun: 'rows',
     verb: 'purge',
     summary: 'delete old rows, in batches',

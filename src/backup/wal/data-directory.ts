@@ -2,7 +2,7 @@ import { realpath, stat } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { DbopsError } from '../../errors.ts';
 import { parseControlIdentifier } from './page-header.ts';
-import { readStart } from './read-start.ts';
+import { readStart } from './local-file.ts';
 
 /** Where a server's files are, as its WAL commands see it. */
 export interface DataDirectory {

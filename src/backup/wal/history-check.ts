@@ -8,7 +8,7 @@ import { parseSegmentHeader, segmentHeaderBytes } from './page-header.ts';
 import { pushFile, type PushTarget } from './push-file.ts';
 import { formatLsn, historyName, parseWalName } from './segment.ts';
 import { parseHistory, startOfTimeline, type TimelineHistory } from './timeline.ts';
-import { readStart } from './read-start.ts';
+import { readStart } from './local-file.ts';
 
 /**
  * Keeps a clone's timeline out of the archive of its original: two servers that were promoted apart give the same number

@@ -7,6 +7,7 @@ import type { WalContext } from './context.ts';
 import { findDataDirectory, isThere } from './data-directory.ts';
 import { HistoryCheck } from './history-check.ts';
 import { pushFile, type FileToPush, type PushedFile, type PushTarget } from './push-file.ts';
+import { removeFetched } from './prefetch.ts';
 import { parseWalName } from './segment.ts';
 import { Marks, spoolFolder } from './spool.ts';
 
@@ -40,6 +41,11 @@ export async function pushWal(context: WalContext, cwd: string, file: string): P
   const status = join(dirname(path), 'archive_status');
   await refuseUnfinished(status, name);
   const target = await openTarget(context, data.systemIdentifier);
+  // A server that archives has recovered, most often: nothing of what was fetched ahead will be asked for.
+  const signals = await Promise.all(
+    ['standby.signal', 'recovery.signal'].map((file) => isThere(join(data.path, file))),
+  );
+  if (!signals.includes(true)) await removeFetched(context.settings.spool, data).catch(() => undefined);
   const histories = new HistoryCheck(target, dirname(path));
   const push = async (item: FileToPush) => {
     await histories.check(item.name);

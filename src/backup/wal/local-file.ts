@@ -1,4 +1,4 @@
-import { open } from 'node:fs/promises';
+import { open, stat } from 'node:fs/promises';
 
 /** The first bytes of a file, fewer when it is shorter. */
 export async function readStart(path: string, bytes: number): Promise<Buffer> {
@@ -10,4 +10,9 @@ export async function readStart(path: string, bytes: number): Promise<Buffer> {
   } finally {
     await handle.close();
   }
+}
+
+/** In bytes. */
+export async function fileSize(path: string): Promise<number> {
+  return (await stat(path)).size;
 }
