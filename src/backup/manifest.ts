@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import * as z from 'zod/mini';
 import { backupKinds } from '../config/backup.ts';
 import { DbopsError } from '../errors.ts';
@@ -129,6 +130,12 @@ const manifest = z.object({
   pgbackrest: z.nullable(pgbackrest),
 });
 
+/** Every other file's hash stands in the manifest; this one is the manifest's own, its last line but one. */
+const ownSha256 = sha256.check(
+  z.describe('Of all bytes of this file before the comma and the line break that this line follows'),
+);
+const ownLine = /^([^]*),\n {2}"sha256": "([0-9a-f]{64})"\n\}\n$/;
+
 /** What a backup is, beside its files; written last. */
 export type BackupManifest = z.infer<typeof manifest>;
 export type BackupFile = z.infer<typeof file>;
@@ -138,7 +145,7 @@ export type PgbackrestPart = z.infer<typeof pgbackrest>;
 
 /** The JSON Schema of a backup's manifest.json, draft 2020-12. */
 export function backupManifestJsonSchema(): unknown {
-  return z.toJSONSchema(manifest, { io: 'input' });
+  return z.toJSONSchema(z.extend(manifest, { sha256: ownSha256 }), { io: 'input' });
 }
 
 /** Reads a manifest. Throws copy_damaged, or unsupported_version for one of a newer dbops. `place` is for the message. */
@@ -160,7 +167,11 @@ export function parseBackupManifest(json: string, place: string): BackupManifest
     );
   }
   const parsed = z.safeParse(manifest, value);
-  if (parsed.success) return parsed.data;
+  if (parsed.success) {
+    const [, before = '', expected = ''] = ownLine.exec(json) ?? [];
+    if (hashOf(before) === expected) return parsed.data;
+    throw damaged(place, 'its sha256 is not that of what stands in it', undefined);
+  }
   const issues = parsed.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`);
   throw damaged(place, issues.slice(0, 5).join('\n'), parsed.error);
 }
@@ -173,9 +184,14 @@ function damaged(place: string, detail: string, cause: unknown): DbopsError {
   });
 }
 
-/** As it is stored. */
+/** As it is stored, with its own hash at the end: one altered byte is found without another copy to compare with. */
 export function writeBackupManifest(value: BackupManifest): string {
-  return `${JSON.stringify(value, null, 2)}\n`;
+  const before = JSON.stringify(value, null, 2).slice(0, -2);
+  return `${before},\n  "sha256": "${hashOf(before)}"\n}\n`;
+}
+
+function hashOf(text: string): string {
+  return createHash('sha256').update(text).digest('hex');
 }
 
 /** Bytes of a backup as stored, its manifest left out. */
