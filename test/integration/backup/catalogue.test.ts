@@ -158,7 +158,7 @@ it('a pin lasts while the backup is read, and a stale one is none', async () => 
   const now = new Date();
   await withPin({ stores, place: newest }, who, async () => {
     for (const store of stores)
-      expect(await findPin(store, newest, now)).toContain('a restore or drill reads it since');
+      expect(await findPin(store, newest, now)).toContain('reads it since');
     expect(await findPin(near, newest, new Date(now.getTime() + 7 * 3_600_000))).toBeUndefined();
   });
   for (const store of stores) expect(await findPin(store, newest, now)).toBeUndefined();

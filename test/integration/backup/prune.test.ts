@@ -91,7 +91,7 @@ describe('backup prune', () => {
     ) as Record<string, string>;
     expect(why['log5']).toBe('held: case 1');
     expect(why['log6']).toContain('hold.json is there and cannot be read');
-    expect(why['log7']).toContain('a restore or drill reads it');
+    expect(why['log7']).toContain('reads it since');
     await site.offsite.delete(`${held}hold.json`);
     await site.db.query('update dbops.backup set hold = null');
     expect((await site.json<Pruned>(['backup', 'prune'])).removed).toHaveLength(3);
