@@ -29,7 +29,7 @@ export async function findTools(names: string[], searchPath: string): Promise<To
     [...new Set(await Promise.all(folders.map(realFolder)))].flatMap((folder) =>
       names.map(async (name): Promise<Tool | undefined> => {
         const path = join(folder, name);
-        if (!(await isExecutable(path))) return undefined;
+        if (!(await isExecutable(path)) || (await isWrapper(path))) return undefined;
         const version = await versionOf(path);
         return {
           name,
@@ -46,6 +46,14 @@ export async function findTools(names: string[], searchPath: string): Promise<To
 /** /bin is a link to /usr/bin on most systems. Only folders are followed: Debian's psql is a link to a wrapper. */
 async function realFolder(folder: string): Promise<string> {
   return await realpath(folder).catch(() => folder);
+}
+
+/**
+ * Debian's wrapper chooses a version by the cluster that it is told, at each call anew; what it would run lies in a
+ * directory of its own, which is looked into anyway.
+ */
+async function isWrapper(path: string): Promise<boolean> {
+  return (await realpath(path)).endsWith('/pg_wrapper');
 }
 
 async function packagedFolders(): Promise<string[]> {

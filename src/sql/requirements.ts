@@ -20,11 +20,15 @@ const firstUserOid = 16_384;
 
 /**
  * Everything that a table's columns, defaults, checks, indexes and statistics need, and what that needs in turn: the
- * edges of pg_depend, from the table on. What foreign keys, triggers and policies need is left out, and so are other
- * tables, but for those whose row type is used. Bodies of functions in quotes are not looked into: pg_depend knows
+ * edges of pg_depend, from the table on. What foreign keys need is left out, what triggers and policies need unless asked
+ * for, and so are other tables, but for those whose row type is used. Bodies of functions in quotes are not looked into: pg_depend knows
  * nothing of them. PostgreSQL 14 and later. Privilege: none. Locks: none.
  */
-export async function listRequirementEdges(db: Db, oid: number): Promise<RequirementEdgeRow[]> {
+export async function listRequirementEdges(
+  db: Db,
+  oid: number,
+  withTriggers = false,
+): Promise<RequirementEdgeRow[]> {
   return await db.query<RequirementEdgeRow>({
     text: `/* dbops:requirements.edges */
       with recursive own(classid, objid) as (
@@ -39,7 +43,13 @@ export async function listRequirementEdges(db: Db, oid: number): Promise<Require
          where i.indrelid = $1
         union all
         select 'pg_catalog.pg_statistic_ext'::pg_catalog.regclass, s.oid from pg_catalog.pg_statistic_ext as s
-         where s.stxrelid = $1),
+         where s.stxrelid = $1
+        union all
+        select 'pg_catalog.pg_trigger'::pg_catalog.regclass, g.oid from pg_catalog.pg_trigger as g
+         where $2 and g.tgrelid = $1 and not g.tgisinternal
+        union all
+        select 'pg_catalog.pg_policy'::pg_catalog.regclass, p.oid from pg_catalog.pg_policy as p
+         where $2 and p.polrelid = $1),
       walk(from_class, from_oid, classid, objid) as (
         select null::oid, null::oid, o.classid, o.objid from own as o
         union
@@ -76,7 +86,7 @@ export async function listRequirementEdges(db: Db, oid: number): Promise<Require
         from walk as w
        where (w.classid, w.objid) not in (select o.classid, o.objid from own as o)
        order by 3, 4, 1, 2`,
-    values: [oid],
+    values: [oid, withTriggers],
   });
 }
 

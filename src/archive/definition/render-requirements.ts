@@ -9,7 +9,7 @@ const types = new Set(['enum', 'composite', 'domain', 'range']);
  * Statements that make what the table needs, each of them skipped where it is there already. They raise an error where a
  * type of that name is different. A function or a sequence that is there is taken as it is. Needs search_path ''.
  */
-export function renderTypes(definition: TableDefinition): string[] {
+export function renderTypes(definition: Pick<TableDefinition, 'requirements'>): string[] {
   return definition.requirements.map((item) =>
     item.kind === 'extension'
       ? `create extension if not exists ${item.name} with ${item.definition}`

@@ -19,9 +19,13 @@ export interface Requirements {
 /** Passed through on the way to what they belong to; PostgreSQL makes them with it. */
 const silent = new Set(['pg_namespace', 'pg_constraint', 'pg_class', 'pg_extension', 'pg_language']);
 
-/** Reads everything that a table needs. Locks: none. */
-export async function loadRequirements(db: Db, oid: number): Promise<Requirements> {
-  const edges = await listRequirementEdges(db, oid);
+/** Reads everything that a table needs; what its triggers and policies need as well, where asked for. Locks: none. */
+export async function loadRequirements(
+  db: Db,
+  oid: number,
+  options: { withTriggers?: boolean } = {},
+): Promise<Requirements> {
+  const edges = await listRequirementEdges(db, oid, options.withTriggers);
   const ordered = dependencyOrder(edges);
   const extensions = await listExtensions(db, [
     ...new Set(ordered.flatMap((item) => (item.extension === null ? [] : [item.extension]))),

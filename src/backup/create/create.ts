@@ -183,7 +183,8 @@ async function clear(context: BackupContext, stores: Store[], place: string): Pr
   return left;
 }
 
-async function reportFailure(context: BackupContext, wish: BackupWish, error: unknown): Promise<void> {
+/** Says that there is no backup, in the log and to `backup.onFailure`. */
+export async function reportFailure(context: BackupContext, wish: BackupWish, error: unknown): Promise<void> {
   const known = error instanceof DbopsError ? error : undefined;
   const message = error instanceof Error ? error.message : String(error);
   context.log.error(

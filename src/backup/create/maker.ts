@@ -43,6 +43,8 @@ export interface Making {
 
 /** Writes the files of a backup to every store that gets a copy. */
 export interface Sink {
+  /** What was stored so far. */
+  readonly files: BackupFile[];
   /**
    * Stores one file under the backup's folder. The body must fail when the program that makes it fails: an object that
    * was ended too early would look whole. Rejects with what the stores throw; then the whole backup is begun anew, where

@@ -1,9 +1,13 @@
 import type { BackupKind } from '../../config/backup.ts';
-import { DbopsError } from '../../errors.ts';
 import type { BackupPlan, Maker } from './maker.ts';
 
+const loadLogical = async () => (await import('./logical/maker.ts')).logicalMaker;
 const loadPhysical = async () => (await import('./physical/make.ts')).physicalMaker;
-const loaders: Partial<Record<BackupKind, () => Promise<Maker<BackupPlan>>>> = {
+const loaders: Record<BackupKind, () => Promise<Maker<BackupPlan>>> = {
+  logical: loadLogical,
+  schema: loadLogical,
+  table: loadLogical,
+  partition: loadLogical,
   base: loadPhysical,
   incremental: loadPhysical,
   snapshot: loadPhysical,
@@ -12,7 +16,5 @@ const loaders: Partial<Record<BackupKind, () => Promise<Maker<BackupPlan>>>> = {
 
 /** Loads what makes backups of a kind. */
 export async function findMaker(kind: BackupKind): Promise<Maker<BackupPlan>> {
-  const load = loaders[kind];
-  if (load === undefined) throw new DbopsError('usage', `backups of kind "${kind}" are not there`);
-  return await load();
+  return await loaders[kind]();
 }

@@ -2,16 +2,11 @@ import { copyObject, loseStore, type Copies } from '../../storage/copies.ts';
 import type { BackupFile } from '../manifest.ts';
 import type { Sink } from './maker.ts';
 
-/** A sink with the list of what went through it. */
-export interface CountingSink extends Sink {
-  files: BackupFile[];
-}
-
 /**
  * Files go to the first store as they come, and from there, read back, to the others. A further store that fails is lost,
  * when the rest is enough; the first one is not given up here, since what it took cannot be had again.
  */
-export function makeSink(copies: Copies, place: string, signal: AbortSignal): CountingSink {
+export function makeSink(copies: Copies, place: string, signal: AbortSignal): Sink {
   const files: BackupFile[] = [];
   const first = () => {
     const [store] = copies.stores;

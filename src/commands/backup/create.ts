@@ -1,4 +1,4 @@
-import { createBackup } from '../../backup/create/create.ts';
+import { createBackup, reportFailure } from '../../backup/create/create.ts';
 import { findMaker } from '../../backup/create/makers.ts';
 import type { BackupWish } from '../../backup/create/maker.ts';
 import { storedBytesOf } from '../../backup/manifest.ts';
@@ -75,7 +75,11 @@ export const command = defineCommand<Options>({
     const base = await job(wish.kind);
     const jobs = options.jobs === undefined ? undefined : countOption('--jobs', options.jobs);
     return await withBackups(context, base, { jobs }, async (backup): Promise<Result> => {
-      const plan = await maker.plan(backup, wish);
+      const plan = await maker.plan(backup, wish).catch(async (error: unknown) => {
+        const isTyped = error instanceof DbopsError && error.code === 'usage';
+        if (options.dryRun !== true && !isTyped) await reportFailure(backup, wish, error);
+        throw error;
+      });
       if (options.dryRun === true) {
         const { database, sourceBytes, steps } = plan;
         return { data: { dryRun: true, database, sourceBytes, steps }, text: steps.join('\n') };
