@@ -131,7 +131,7 @@ function lowerPriority(pid: number): void {
 }
 
 /** Our environment without what is meant for us, or for a connection of our own choice. */
-export function inherited(): Record<string, string> {
+function inherited(): Record<string, string> {
   const kept: Record<string, string> = {};
   for (const [name, value] of Object.entries(process.env)) {
     if (value === undefined) continue;

@@ -88,12 +88,18 @@ export async function startDaemon(
   }
 }
 
-/** Whether there is a process of this id on this host, whoever owns it. */
+/** Whether there is another process of this id on this host, whoever owns it. In a container every run has the same id. */
 export function isAlive(pid: number): boolean {
+  if (pid === process.pid) return false;
   try {
     process.kill(pid, 0);
     return true;
   } catch (error) {
     return (error as NodeJS.ErrnoException).code === 'EPERM';
   }
+}
+
+/** The id of this process, for others to ask isAlive() of. */
+export function ownPid(): number {
+  return process.pid;
 }

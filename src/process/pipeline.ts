@@ -3,7 +3,7 @@ import os from 'node:os';
 import { PassThrough, pipeline as joinStreams, type Readable, type Writable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { interrupted } from '../errors.ts';
-import { cannotStart, inherited, reasonOf, toolFailure } from './child.ts';
+import { cannotStart, placeOf, reasonOf, toolFailure, type ChildOptions } from './child.ts';
 
 export interface Program {
   path: string;
@@ -15,7 +15,7 @@ export interface Stage extends Program {
   side?: Program[];
 }
 
-export interface PipelineOptions {
+export interface PipelineOptions extends Pick<ChildOptions, 'account' | 'cwd'> {
   /** Secrets go here, never into arguments. */
   env?: Record<string, string>;
   signal?: AbortSignal | undefined;
@@ -69,7 +69,7 @@ export function startPipeline(stages: Stage[], options: PipelineOptions = {}): P
     ['-c', script, 'sh', ...programs.flatMap((item) => [item.path, ...item.args])],
     {
       detached: true,
-      env: { ...inherited(), ...options.env },
+      ...placeOf(options),
       stdio: [
         options.isFed === true ? 'pipe' : 'ignore',
         options.isSilent === true ? 'ignore' : 'pipe',

@@ -22,6 +22,8 @@ export interface StartOptions {
   loopback?: { port: number | undefined };
   /** Further settings of this run; they win over the files of the cluster. */
   settings?: Record<string, string>;
+  /** Added to its environment, and to that of its restore_command. */
+  env?: Record<string, string>;
   /** Ends the server, unless it was released. */
   signal: AbortSignal;
   onLine?: (line: string) => void;
@@ -35,10 +37,10 @@ export interface RunningServer {
   port: number;
   logFile: string;
   /**
-   * Resolves when it takes connections: `isReadOnly` says that it is still in recovery. Throws tool_failed with what it
-   * said when it ended instead.
+   * Resolves when it takes connections, also such that only read during a recovery, unless that must be over
+   * (`isWritable`). Throws tool_failed with what it said when it ended instead.
    */
-  ready: () => Promise<{ isReadOnly: boolean }>;
+  ready: (options?: { isWritable?: boolean }) => Promise<void>;
   /** Resolves when it has ended by itself or was stopped; all lines were told before. */
   ended: Promise<{ code: number | null }>;
   /** Ends it fast, and after half a minute immediately. Resolves when it is gone. */
@@ -80,7 +82,7 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
       ...['-D', dataDirectory, '-p', String(port)],
       ...Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`]),
     ],
-    { account, cwd: dataDirectory, env: { LC_ALL: 'C' }, logFile },
+    { account, cwd: dataDirectory, env: { LC_ALL: 'C', ...options.env }, logFile },
   );
   const lines: string[] = [];
   const log = followLog(logFile, from, (line) => {
@@ -104,8 +106,8 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
     port,
     logFile,
     ended,
-    ready: async () =>
-      await waitUntilReady(daemon, options, async () => {
+    ready: async ({ isWritable = false } = {}) =>
+      await waitUntilReady(daemon, options, isWritable ? ['ready'] : ['ready', 'standby'], async () => {
         await ended;
         return lines;
       }),
@@ -131,12 +133,11 @@ async function stopDaemon(daemon: Daemon): Promise<void> {
 async function waitUntilReady(
   daemon: Daemon,
   { dataDirectory, signal }: StartOptions,
+  wanted: string[],
   lastLines: () => Promise<string[]>,
-): Promise<{ isReadOnly: boolean }> {
+): Promise<void> {
   while (!daemon.hasEnded()) {
-    const status = await statusOf(dataDirectory, daemon.pid);
-    if (status === 'ready') return { isReadOnly: false };
-    if (status === 'standby') return { isReadOnly: true };
+    if (wanted.includes((await statusOf(dataDirectory, daemon.pid)) ?? '')) return;
     await sleep(pollMs);
   }
   const lines = await lastLines();

@@ -53,7 +53,7 @@ describe('a server on a data directory of ours', () => {
   it('runs as its owner, is reached by its private socket alone, and is gone when it is stopped', async () => {
     const lines: string[] = [];
     const server = await start(never, { onLine: (line) => lines.push(line) });
-    expect(await server.ready()).toEqual({ isReadOnly: false });
+    await server.ready({ isWritable: true });
     expect(await isRunning(dataDirectory)).toBe(true);
     expect(await ask(server)).toBe('');
     expect(fs.statSync(dataDirectory).uid).toBe(account.uid);

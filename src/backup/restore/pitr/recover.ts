@@ -1,0 +1,190 @@
+import { join } from 'node:path';
+import { DbopsError } from '../../../errors.ts';
+import type { Log } from '../../../output/log.ts';
+import { startServer, type RunningServer } from '../../cluster/server.ts';
+import type { Runner } from './context.ts';
+import { parseTime } from './target.ts';
+
+/** What the server said of its recovery. */
+export interface Reached {
+  /** Where the last record begins that was replayed. */
+  lsn: string | null;
+  /** Of the last transaction that was replayed, in microseconds; null: there was none after the backup. */
+  lastCommitMicros: bigint | null;
+  /** The timeline that the server went on with; null while it is paused. */
+  timeline: number | null;
+  /** Why it stopped, in its own words; null: at the end of the archive. */
+  stoppedBy: string | null;
+  consistentLsn: string | null;
+  isPaused: boolean;
+}
+
+export interface RecoverOptions extends Runner {
+  dataDirectory: string;
+  port: number | undefined;
+  action: 'promote' | 'pause';
+  /** Whether it must stop at a target: otherwise the end of the archive is where it ends. */
+  hasStop: boolean;
+  environment: Record<string, string>;
+  log: Log;
+  signal: AbortSignal;
+}
+
+const restoredLine = /restored log file "([0-9A-F]{24})" from archive/;
+const sayEveryMs = 10_000;
+
+/**
+ * Starts the server on a data directory that is ready for its recovery, follows what it says until it takes writes (or
+ * has paused at its target), and lets it go on. Throws tool_failed with its words and what helps, the server being gone.
+ */
+export async function recover(options: RecoverOptions): Promise<{ server: RunningServer; reached: Reached }> {
+  const { dataDirectory, account, programs, port, action, log, signal } = options;
+  const watch = new RecoveryWatch(log);
+  const server = await startServer({
+    postgres: programs.postgres,
+    dataDirectory,
+    account,
+    signal,
+    logFile: join(dataDirectory, 'dbops-recovery.log'),
+    env: options.environment,
+    ...(port === undefined ? {} : { loopback: { port } }),
+    settings: {
+      log_timezone: 'UTC',
+      log_line_prefix: '%m [%p] ',
+      // A recovery that nobody looks at needs no settings as large as its source's, and never waits for larger ones.
+      hot_standby: action === 'pause' ? 'on' : 'off',
+    },
+    onLine: (line) => watch.take(line),
+  });
+  try {
+    const ready = server.ready({ isWritable: true });
+    await (action === 'pause' ? Promise.race([ready, watch.paused]) : ready);
+    const { reached } = watch;
+    if (options.hasStop && reached.stoppedBy === null) {
+      throw new DbopsError('tool_failed', 'the server opened without a word of having reached its target', {
+        detail: watch.words(),
+      });
+    }
+    return { server, reached };
+  } catch (error) {
+    await server.stop();
+    if (signal.aborted || !(error instanceof DbopsError)) throw error;
+    throw watch.explain(error);
+  }
+}
+
+/** Reads the log of a recovery. */
+class RecoveryWatch {
+  readonly reached: Reached = {
+    lsn: null,
+    lastCommitMicros: null,
+    timeline: null,
+    stoppedBy: null,
+    consistentLsn: null,
+    isPaused: false,
+  };
+  readonly paused: Promise<void>;
+  #pause: () => void = () => undefined;
+  readonly #log: Log;
+  readonly #problems: string[] = [];
+  readonly #last: string[] = [];
+  #segments = 0;
+  #saidAt = performance.now();
+
+  constructor(log: Log) {
+    this.#log = log;
+    this.paused = new Promise((resolve) => {
+      this.#pause = resolve;
+    });
+  }
+
+  take(line: string): void {
+    const { reached } = this;
+    this.#last.push(line);
+    if (this.#last.length > 20) this.#last.shift();
+    if (/ (FATAL|PANIC|ERROR|WARNING|DETAIL|HINT): /.test(line)) this.#problems.push(line);
+    if (this.#problems.length > 20) this.#problems.shift();
+    if (restoredLine.test(line)) this.#tell();
+    const stopped = /LOG: +(recovery stopping .*)$/.exec(line)?.[1];
+    if (stopped !== undefined) reached.stoppedBy = stopped;
+    reached.lsn = /redo done at ([0-9A-F]+\/[0-9A-F]+)/.exec(line)?.[1] ?? reached.lsn;
+    reached.consistentLsn =
+      /consistent recovery state reached at ([0-9A-F]+\/[0-9A-F]+)/.exec(line)?.[1] ?? reached.consistentLsn;
+    const commit = /last completed transaction was at log time (.*)$/.exec(line)?.[1];
+    if (commit !== undefined) reached.lastCommitMicros = timeOf(commit);
+    const timeline = /selected new timeline ID: (\d+)/.exec(line)?.[1];
+    if (timeline !== undefined) reached.timeline = Number(timeline);
+    if (/pausing at the end of recovery/.test(line)) {
+      reached.isPaused = true;
+      this.#pause();
+    }
+  }
+
+  #tell(): void {
+    this.#segments += 1;
+    if (performance.now() - this.#saidAt < sayEveryMs) return;
+    this.#saidAt = performance.now();
+    this.#log.info(
+      { event: 'recovery_running', segments: this.#segments },
+      `recovery: ${String(this.#segments)} segments of WAL replayed so far`,
+    );
+  }
+
+  /** The last lines. */
+  words(): string {
+    return this.#last.join('\n');
+  }
+
+  /** The failure with the words that matter, and what helps. */
+  explain(error: DbopsError): DbopsError {
+    const words = this.#problems.length > 0 ? this.#problems.join('\n') : (error.detail ?? this.words());
+    const hint = helps.find(([pattern]) => pattern.test(words))?.[1];
+    return new DbopsError('tool_failed', 'the recovery did not reach its target, and the server is stopped', {
+      detail: words,
+      hint: hint ?? 'dbops-recovery.log in the data directory has all that it said.',
+      cause: error,
+    });
+  }
+}
+
+/** The time as the server writes it; null for one that has no place in our calendar. */
+function timeOf(text: string): bigint | null {
+  try {
+    return parseTime(text);
+  } catch {
+    return null;
+  }
+}
+
+/** What the server says when a recovery fails, and what to do about it. */
+const helps: readonly (readonly [RegExp, string])[] = [
+  [
+    /recovery ended before configured recovery target was reached/,
+    'WAL that was in the archive before is not there now: "dbops wal status" shows gaps. What is reachable is taken by --clamp or --to latest.',
+  ],
+  [
+    /requested recovery stop point is before consistent recovery point/,
+    'Choose a later target, or an earlier backup by its id.',
+  ],
+  [
+    /could not access file "|could not load library/,
+    'The cluster needs a library that is not installed on this host: install the package of that extension for the same major, then run the same command again.',
+  ],
+  [
+    /is not a child of this server's history/,
+    'Choose another --timeline: "dbops wal status" shows which there are.',
+  ],
+  [
+    /insufficient parameter settings/,
+    'Raise the settings that it names in postgresql.conf, then start the server again.',
+  ],
+  [
+    /could not (load|access|open).*(certificate|key|\.crt|\.pem)/,
+    'The configuration names a certificate that is not on this host: put it there, or set ssl = off in postgresql.conf of the data directory.',
+  ],
+  [
+    /No space left on device/,
+    'Make room on the file system of the data directory, then run the same command again.',
+  ],
+  [/Address already in use|could not create any TCP\/IP sockets/, 'Choose another --port.'],
+];

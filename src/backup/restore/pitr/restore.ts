@@ -1,0 +1,167 @@
+import { chmod } from 'node:fs/promises';
+import { DbopsError } from '../../../errors.ts';
+import { Progress } from '../../../output/progress.ts';
+import { ownPid } from '../../../process/daemon.ts';
+import { withPin } from '../../catalogue/pin.ts';
+import { makeOwnDirectory } from '../../cluster/owner.ts';
+import { configureRecovery, forgetRecovery } from './configure.ts';
+import type { PitrContext } from './context.ts';
+import { clearDirectory, putMarker, removeMarker } from './directory.ts';
+import { fillDirectory } from './fill.ts';
+import type { PitrPlan } from './plan.ts';
+import { recover, type Reached } from './recover.ts';
+import { describeTarget, formatTime } from './target.ts';
+
+/** How the restored server is left. */
+export interface PitrEnd {
+  start: boolean;
+  action: 'promote' | 'pause';
+  keepsArchiving: boolean;
+  port: number | undefined;
+}
+
+export interface PitrResult {
+  backup: string;
+  kind: string;
+  asked: string;
+  dataDirectory: string;
+  owner: string;
+  /** What PostgreSQL was told; null: the end of the archive. */
+  stop: { name: string; value: string } | null;
+  notes: string[];
+  /** Null: it was not started. */
+  reached: (Omit<Reached, 'lastCommitMicros'> & { lastCommitAt: string | null }) | null;
+  server: { pid: number; socketDirectory: string; port: number; log: string } | null;
+  /** Starts the server, for who does it by hand. */
+  startCommand: string;
+  fetchSeconds: number;
+  /** From the start of the server until it took writes (or paused). */
+  recoverySeconds: number | null;
+}
+
+/**
+ * Restores what was planned. The directories carry a marker until all is done: a run that is killed or fails leaves what
+ * the same command begins anew. Throws copy_damaged, tool_failed, refused, or what the stores throw.
+ */
+export async function applyPitr(context: PitrContext, plan: PitrPlan, end: PitrEnd): Promise<PitrResult> {
+  const { log, signal } = context;
+  const { backup, account, programs, wish } = plan;
+  const { dataDirectory } = wish;
+  const startedAt = performance.now();
+  await claim(context, plan);
+  const bytes = new Progress(log, `restore of ${backup.id}`, 'restore_running');
+  try {
+    await pinAll(context, plan, async () => {
+      const onBytes = (count: number) => bytes.add(count);
+      const fill = { log, signal, onBytes, jobs: context.jobs, account, programs };
+      await fillDirectory(fill, plan.chain, dataDirectory, plan.tablespaces);
+    });
+  } finally {
+    bytes.end();
+  }
+  await configureRecovery({ account, programs }, dataDirectory, backup.physical, plan.tablespaces, {
+    stop: plan.stop.setting,
+    timeline: plan.history.timeline,
+    action: end.action,
+    restoreCommand: plan.restoreCommand,
+    keepsArchiving: end.keepsArchiving,
+    port: end.port,
+  });
+  const fetchSeconds = secondsSince(startedAt);
+  log.info(
+    { event: 'restore_unpacked', backup: backup.id, seconds: fetchSeconds },
+    `backup ${backup.id} is unpacked in ${dataDirectory}`,
+  );
+  const recovered = end.start ? await run(context, plan, end) : undefined;
+  for (const { path } of plan.directories.toReversed()) await removeMarker(path);
+  return {
+    backup: backup.id,
+    kind: backup.manifest.kind,
+    asked: describeTarget(wish.target),
+    dataDirectory,
+    owner: account.name,
+    stop: plan.stop.setting ?? null,
+    notes: plan.stop.notes,
+    reached: recovered?.reached ?? null,
+    server: recovered?.server ?? null,
+    startCommand: startCommand(plan),
+    fetchSeconds,
+    recoverySeconds: recovered?.seconds ?? null,
+  };
+}
+
+/** Makes the directories, and throws away what an unfinished restore left in them. */
+async function claim(context: PitrContext, plan: PitrPlan): Promise<void> {
+  const { account, backup, wish } = plan;
+  const marker = {
+    formatVersion: 1 as const,
+    backup: backup.id,
+    target: describeTarget(wish.target),
+    startedAt: new Date().toISOString(),
+    host: context.host,
+    pid: ownPid(),
+  };
+  for (const { path, state } of plan.directories) {
+    try {
+      await makeOwnDirectory(path, account);
+      await chmod(path, 0o700);
+    } catch (cause) {
+      throw new DbopsError('refused', `${path} cannot be made`, { detail: (cause as Error).message, cause });
+    }
+    await putMarker(path, state, marker);
+    context.applied.changes += 1;
+    if (state === 'unfinished') await clearDirectory(path);
+  }
+}
+
+/** Keeps the backup and all that it builds on from being pruned while it is read. */
+async function pinAll(context: PitrContext, plan: PitrPlan, work: () => Promise<void>): Promise<void> {
+  const { host, log } = context;
+  const pinned = plan.chain.reduceRight<() => Promise<void>>(
+    (next, link) => () => withPin(link, { what: 'restore', host, log }, next),
+    work,
+  );
+  await pinned();
+}
+
+async function run(context: PitrContext, plan: PitrPlan, end: PitrEnd) {
+  const { log, signal, environment } = context;
+  const { account, programs, wish, stop } = plan;
+  const startedAt = performance.now();
+  const { server, reached } = await recover({
+    account,
+    programs,
+    dataDirectory: wish.dataDirectory,
+    port: end.port,
+    action: end.action,
+    hasStop: stop.setting !== undefined,
+    environment,
+    log,
+    signal,
+  });
+  // A server that waits to be looked at still needs them.
+  if (!reached.isPaused) await forgetRecovery(wish.dataDirectory, account);
+  await server.release();
+  const { lastCommitMicros, ...rest } = reached;
+  return {
+    seconds: secondsSince(startedAt),
+    reached: { ...rest, lastCommitAt: lastCommitMicros === null ? null : formatTime(lastCommitMicros) },
+    server: {
+      pid: server.pid,
+      socketDirectory: server.socketDirectory,
+      port: server.port,
+      log: server.logFile,
+    },
+  };
+}
+
+function secondsSince(at: number): number {
+  return Math.round((performance.now() - at) / 10) / 100;
+}
+
+/** As its owner; pg_ctl waits until it takes connections. */
+function startCommand({ programs, account, wish }: PitrPlan): string {
+  const quoted = (word: string) => (/^[\w./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`);
+  const log = `${wish.dataDirectory}/dbops-recovery.log`;
+  return `sudo -u ${quoted(account.name)} ${quoted(programs.pgCtl)} -D ${quoted(wish.dataDirectory)} -l ${quoted(log)} -w start`;
+}

@@ -1,0 +1,135 @@
+import fs from 'node:fs';
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { quietMarginMicros } from '../../../src/backup/restore/pitr/reach.ts';
+import { startPitrSite, whyNoPitr, type PitrSite } from '../../support/pitr.ts';
+
+const reason = whyNoPitr();
+
+describe.skipIf(reason !== undefined)(
+  `recovery to a point in time${reason === undefined ? '' : ` (${reason})`}`,
+  () => {
+    let site: PitrSite;
+    let first: string;
+    let second: string;
+    const at = { time: '', lsn: '', beforeFirst: '' };
+
+    beforeAll(async () => {
+      site = await startPitrSite();
+      at.beforeFirst = await site.now();
+      first = await site.base();
+      await site.insert(1);
+      at.time = await site.now();
+      at.lsn = await site.lsn();
+      await site.insert(2);
+      await site.db.query("select pg_create_restore_point('before deploy')");
+      await site.insert(3);
+      second = await site.base();
+      await site.insert(4);
+      await site.push();
+    });
+
+    it('reaches a time: a row before is there, a row after is not', async () => {
+      const result = await site.restore(`time:${at.time}`);
+      expect(result.rows).toEqual([1]);
+      expect(result).toMatchObject({ backup: first, reached: { timeline: 2 } });
+      expect(result.reached?.stoppedBy).toMatch(/recovery stopping before commit/);
+      expect(Date.parse(result.reached!.lastCommitAt!.replace(/\+00$/, 'Z'))).toBeLessThan(
+        Date.parse(at.time),
+      );
+    });
+
+    it('reaches an LSN', async () => {
+      const result = await site.restore(`lsn:${at.lsn}`);
+      expect(result.rows).toEqual([1]);
+      expect(result.backup).toBe(first);
+    });
+
+    it('reaches a named restore point, from the backup before it', async () => {
+      const result = await site.restore('name:before deploy');
+      expect(result.rows).toEqual([1, 2]);
+      expect(result.backup).toBe(first);
+      expect(result.reached?.stoppedBy).toMatch(/recovery stopping at restore point "before deploy"/);
+    });
+
+    it('reaches the end of a backup, and the end of the archive from the newest one', async () => {
+      expect(await site.restore('immediate', { id: first })).toMatchObject({ rows: [], backup: first });
+      expect(await site.restore('latest')).toMatchObject({ rows: [1, 2, 3, 4], backup: second });
+    });
+
+    it('refuses a time before the end of a backup, and names the backup that reaches it', async () => {
+      const dataDirectory = site.directory();
+      await expect(site.plan(`time:${at.time}`, { id: second, dataDirectory })).rejects.toMatchObject({
+        code: 'refused',
+        message: expect.stringContaining(`is before the end of backup ${second}`) as unknown,
+        detail: expect.stringMatching(/ends at .* LSN .*it reaches nothing earlier/) as unknown,
+        hint: expect.stringContaining(first) as unknown,
+      });
+      await expect(site.plan(`time:${at.beforeFirst}`, { dataDirectory })).rejects.toMatchObject({
+        code: 'refused',
+        hint: expect.stringContaining('There is no earlier backup') as unknown,
+      });
+      expect(fs.existsSync(dataDirectory)).toBe(false);
+    });
+
+    it('refuses an unknown restore point', async () => {
+      await expect(site.plan('name:never made')).rejects.toMatchObject({
+        code: 'refused',
+        message: 'there is no restore point "never made" in the archived WAL',
+      });
+    });
+
+    it('refuses a directory with anything in it, a running one, and a relative one', async () => {
+      const dataDirectory = site.directory();
+      fs.mkdirSync(dataDirectory);
+      fs.writeFileSync(path.join(dataDirectory, 'mine'), '');
+      await expect(site.plan('latest', { dataDirectory })).rejects.toMatchObject({
+        message: `${dataDirectory} is not empty`,
+      });
+      await expect(site.plan('latest', { dataDirectory: site.server.dataDir })).rejects.toMatchObject({
+        message: `a server runs on ${site.server.dataDir}`,
+      });
+      await expect(site.plan('latest', { dataDirectory: 'here' })).rejects.toMatchObject({ code: 'refused' });
+      expect(fs.readdirSync(dataDirectory)).toEqual(['mine']);
+    });
+
+    it('refuses a time after the last commit where nothing proves that no commit is missing, and clamps to it', async () => {
+      const later = await site.now();
+      await expect(site.plan(`time:${later}`)).rejects.toMatchObject({
+        code: 'refused',
+        message: expect.stringContaining('is after the last commit that is archived') as unknown,
+        detail: expect.stringMatching(
+          /the last commit that is archived is of \d{4}-.*, at LSN 0\/[0-9A-F]+\nthe last segment was closed at \d{4}-/,
+        ) as unknown,
+        hint: expect.stringContaining('--clamp') as unknown,
+      });
+      const result = await site.restore(`time:${later}`, { clamp: true });
+      expect(result.rows).toEqual([1, 2, 3, 4]);
+      expect(result.notes.join()).toContain('the end of the archive is taken instead');
+    });
+
+    it('reaches a quiet time after the last commit, and says so', async () => {
+      const quiet = await site.now();
+      await sleep(Number(quietMarginMicros) / 1000 + 500);
+      await site.push();
+      const result = await site.restore(`time:${quiet}`);
+      expect(result.rows).toEqual([1, 2, 3, 4]);
+      expect(result.notes.join()).toMatch(
+        /^Nothing was committed between then and .* and WAL is archived up to /,
+      );
+      await site.insert(5);
+      await site.push();
+      expect((await site.restore(`time:${quiet}`)).rows).toEqual([1, 2, 3, 4]);
+    });
+
+    it('refuses an LSN behind the archive, and names the last record', async () => {
+      await expect(site.plan('lsn:7/0')).rejects.toMatchObject({
+        code: 'refused',
+        message: 'LSN 7/0 is behind the end of the archive of WAL',
+        detail: expect.stringMatching(/the last record that is archived begins at LSN 0\//) as unknown,
+      });
+      expect((await site.restore('lsn:7/0', { clamp: true })).rows).toEqual([1, 2, 3, 4, 5]);
+    });
+  },
+);
