@@ -171,6 +171,8 @@ export interface ListedPgbackrest {
   id: string | null;
   systemIdentifier: string;
   sourceBytes: number;
+  /** Labels of the backups that it needs. */
+  buildsOn: string[];
   /** Pages with wrong checksums were found while it was made. */
   isDamaged: boolean;
 }
@@ -190,6 +192,7 @@ export async function listPgbackrestBackups(
       id: item.annotation?.[idAnnotation] ?? null,
       systemIdentifier: databaseOf(info, item)?.['system-id'] ?? '',
       sourceBytes: item.info.size,
+      buildsOn: item.reference ?? [],
       isDamaged: item.error === true,
     }));
 }

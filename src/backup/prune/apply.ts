@@ -11,6 +11,7 @@ import { findPin } from '../catalogue/pin.ts';
 import { isPhysical } from '../catalogue/facts.ts';
 import { isBeforeCutoff, walCutoff } from '../retention/wal.ts';
 import { listWal } from '../wal/archive.ts';
+import { expireBackup, type PgbackrestFacts } from './pgbackrest.ts';
 import { gatherFacts, whyBlocked, type PruneContext } from './gather.ts';
 import { planBackupPrune, type BackupPrunePlan, type PruneOptions, type PruneTarget } from './plan.ts';
 
@@ -48,7 +49,7 @@ export async function applyBackupPrune(context: PruneContext, options: PruneOpti
       );
     const stays = new Set<string>();
     for (const target of plan.targets) {
-      const kept = await removeBackup(context, target, stays, problems);
+      const kept = await removeBackup(context, target, plan.facts.pgbackrest, stays, problems);
       if (kept === undefined) {
         const { id, kind, stores, why } = target;
         done.removed.push({ backup: id, kind, stores: stores.map((store) => store.name), why });
@@ -71,6 +72,7 @@ export async function applyBackupPrune(context: PruneContext, options: PruneOpti
 async function removeBackup(
   context: PruneContext,
   target: PruneTarget,
+  pgbackrest: PgbackrestFacts,
   stays: Set<string>,
   problems: Problem[],
 ): Promise<string | undefined> {
@@ -81,8 +83,10 @@ async function removeBackup(
   try {
     const kept = (await whyHeld(stores, place, signal)) ?? (await whyInUse(context, target));
     if (kept !== undefined) return visible(kept);
+    // Where the run ends here, the next one finds that pgBackRest does not have it any more.
+    if (staysIn.length === 0) await expireBackup(pgbackrest, target.manifest, signal);
   } catch (error) {
-    // A store that cannot say whether it is held.
+    // A store that cannot say whether it is held, or a pgBackRest that refuses.
     problems.push({ table: id, error: ours(error) });
     return ours(error).message;
   }

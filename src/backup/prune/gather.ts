@@ -17,10 +17,13 @@ import {
   type BackupSurvey,
   type SurveyedBackup,
 } from '../catalogue/survey.ts';
+import type { BackupContext } from '../context.ts';
 import { backupsPrefix } from '../place.ts';
+import { askPgbackrest, type PgbackrestFacts } from './pgbackrest.ts';
 
 export interface PruneContext extends JobContext {
   openStore: (name: string) => Promise<Store>;
+  findTools: BackupContext['findTools'];
 }
 
 /** What is wrong with a copy, as far as that is known without reading it; undefined: nothing. */
@@ -39,6 +42,7 @@ export interface PruneFacts {
   pins: Map<string, string>;
   /** Whether a session of this database makes a backup at the moment. */
   isMaking: boolean;
+  pgbackrest: PgbackrestFacts;
   /** Who makes a base backup from elsewhere; undefined: nobody. */
   lease: string | undefined;
 }
@@ -69,6 +73,10 @@ export async function gatherFacts(context: PruneContext): Promise<PruneFacts> {
     trouble: new Map(),
     pins: new Map(),
     isMaking,
+    pgbackrest: await askPgbackrest(
+      context,
+      survey.backups.flatMap(({ manifest }) => manifest ?? []),
+    ),
     lease: await findForeignLease(stores, systemIdentifier, now, signal),
   };
   await inParallel(jobs, survey.backups, signal, async (backup, own) => {

@@ -112,7 +112,7 @@ function itemOf(
     moment: momentOf(manifest),
     startedAt,
     parent: parentOf(manifest),
-    damage: good.length > 0 ? undefined : [...trouble.values()][0],
+    damage: good.length > 0 ? facts.pgbackrest.lost.get(backup.id) : [...trouble.values()][0],
     isVerified: good.some((copy) => copy.verified?.passed === true),
     pinned: whyPinned(facts, backup, startedAt, running),
   };
@@ -129,8 +129,7 @@ function whyPinned(
   if (hold !== undefined) return `held since ${hold.at} by ${visible(hold.osUser)}: ${visible(hold.reason)}`;
   if (inLedger !== null) return `held: ${visible(inLedger)}`;
   if (facts.pins.has(backup.id)) return facts.pins.get(backup.id);
-  if (backup.manifest?.kind === 'pgbackrest')
-    return 'pgBackRest removes its own backups, by repo1-retention-full and the like';
+  if (facts.pgbackrest.pinned.has(backup.id)) return facts.pgbackrest.pinned.get(backup.id);
   if (running !== undefined && startedAt >= running.startedAt)
     return `younger than ${running.id}, which is being made`;
   return undefined;
@@ -151,9 +150,7 @@ function withBrokenChains(items: RetentionItem[]): RetentionItem[] {
     }
     return undefined;
   };
-  return items.map((item) =>
-    item.kind === 'pgbackrest' ? item : { ...item, damage: item.damage ?? broken(item) },
-  );
+  return items.map((item) => ({ ...item, damage: item.damage ?? broken(item) }));
 }
 
 function targetsOf(known: Known[], verdicts: Verdict[], stores: Store[], facts: PruneFacts): PruneTarget[] {

@@ -3,6 +3,7 @@ import { gatherFacts } from '../../backup/prune/gather.ts';
 import { planBackupPrune, refuseWrongClock, type BackupPrunePlan } from '../../backup/prune/plan.ts';
 import { humanBytes, humanCount } from '../../output/human.ts';
 import { renderTable } from '../../output/table.ts';
+import { findTools } from '../../process/tools.ts';
 import { visible } from '../../sql/quote.ts';
 import { findStoreSettings } from '../../storage/open.ts';
 import { defineCommand, type Result } from '../command.ts';
@@ -23,7 +24,8 @@ export const command = defineCommand<Options>({
     'A backup stays while any rule of its kind keeps it, in the zone of defaults.timezone; and always: what a kept one builds\n' +
     'on, the newest good and the newest verified one of each kind and thing, what is held, what a restore reads. Nothing of a\n' +
     'kind goes when its newest attempt failed, a copy was lost or a store cannot be asked. WAL goes where retain.base is set,\n' +
-    'up to what the oldest base backup needs. Also sweeps what killed runs left a day ago. Never asks.',
+    'up to what the oldest base backup needs. Backups of pgBackRest go where retain.pgbackrest is set, through its expire, by name\n' +
+    'and none beside. Also sweeps what killed runs left a day ago. Never asks.',
   declare(cmd) {
     cmd.option('--store <name>', 'remove copies from this store only');
     addWait(cmd);
@@ -34,7 +36,11 @@ export const command = defineCommand<Options>({
     if (options.store !== undefined) findStoreSettings(settings.stores, options.store);
     const stores = storesOf(context);
     try {
-      const job = { ...(await context.job(options.store ?? null)), openStore: stores.open };
+      const job = {
+        ...(await context.job(options.store ?? null)),
+        openStore: stores.open,
+        findTools: (names: string[]) => findTools(names, context.env['PATH'] ?? ''),
+      };
       refuseWrongClock(job.db.server.now, new Date());
       const wish = { store: options.store };
       if (options.dryRun === true) {
