@@ -147,3 +147,33 @@ export async function rowsOf(db: Querier, table: string): Promise<string[]> {
   const rows = await db.query<{ row: string }>(`select t::text as row from ${table} as t order by 1`);
   return rows.map(({ row }) => row);
 }
+
+export interface FakePrograms {
+  /** For the environment of a run. */
+  env: { PATH: string };
+  /** A folder that the scripts know as $own. */
+  own: string;
+  /** Puts lines of a shell script before the program, which they know as $real; they may end it or replace it. */
+  replace: (program: string, script: string) => void;
+}
+
+/** Programs that come first on the PATH and do as a test says; asked for their version they are the real ones. */
+export function fakePrograms(dir: string): FakePrograms {
+  const own = fs.mkdtempSync(path.join(dir, 'bin-'));
+  return {
+    env: { PATH: `${own}:${process.env['PATH'] ?? ''}` },
+    own,
+    replace: (program, script) => {
+      const real = [clientDirectory() ?? '', ...(process.env['PATH'] ?? '').split(':')]
+        .map((folder) => path.join(folder, program))
+        .find((file) => fs.existsSync(file));
+      const text = `#!/bin/sh
+real='${real ?? ''}' own='${own}'
+case "$*" in --version) exec "$real" "$@";; esac
+${script}
+exec "$real" "$@"
+`;
+      fs.writeFileSync(path.join(own, program), text, { mode: 0o755 });
+    },
+  };
+}

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { DbopsError } from '../../../errors.ts';
+import { DbopsError, interrupted } from '../../../errors.ts';
 import { Progress } from '../../../output/progress.ts';
 import { isRetryable } from '../../../pg/sqlstate.ts';
 import { describeBlockers } from '../../../plan/apply.ts';
@@ -147,7 +147,7 @@ async function attemptOnce(
         };
         signal.addEventListener('abort', onAbort, { once: true });
         await locks;
-        signal.throwIfAborted();
+        if (signal.aborted) throw interrupted(signal);
         return await readFacts(making, plan, { session, snapshotId: snapshot.id, selection, signal });
       },
     );
