@@ -114,12 +114,13 @@ export async function startSite(
     },
     archive: async ({ skip = '', fail = '' } = {}) => {
       const script = path.join(work.dir, 'archive.sh');
-      fs.writeFileSync(script, archiveScript({ store, walDir, systemIdentifier, skip, fail }), {
+      // Renamed into place: the server may be running it.
+      fs.writeFileSync(`${script}.new`, archiveScript({ store, walDir, systemIdentifier, skip, fail }), {
         mode: 0o755,
       });
+      fs.renameSync(`${script}.new`, script);
       await db.query(`alter system set archive_command = '${script} %p %f'`);
       await db.query('select pg_reload_conf()');
-      await db.query('select pg_switch_wal()');
       if (fail === '' && skip === '') await untilArchived(db);
     },
   };
@@ -262,4 +263,44 @@ export async function rowsOf(db: Pick<TestDatabase, 'query'>, table = 'parts'): 
 /** Names of what a store holds below the backups of the cluster, without the folder of each. */
 export function backupFiles(site: PhysicalSite): string[] {
   return filesIn(path.join(site.store, site.systemIdentifier, 'backup'));
+}
+
+/** Programs in front of the real ones on the PATH, for a site's `run`. */
+export interface ReplacedPrograms {
+  env: Record<string, string>;
+  /** A shell script for pg_basebackup or zstd, which may call "$real"; undefined: the real one alone. */
+  replace: (name: 'pg_basebackup' | 'zstd', script: string | undefined) => void;
+}
+
+/** pg_basebackup as slow as a test needs it to act meanwhile: three seconds for an empty cluster. */
+export const slowly = 'exec "$real" "$@" --max-rate=10M';
+
+/** Makes a folder of programs that pass everything on until they are replaced. */
+export function replacePrograms(site: PhysicalSite): ReplacedPrograms {
+  const bin = fs.mkdtempSync(path.join(site.dir, 'bin-'));
+  const searchPath = `${site.server.binDir}${path.delimiter}${process.env['PATH'] ?? ''}`;
+  const replace: ReplacedPrograms['replace'] = (name, script = 'exec "$real" "$@"') => {
+    const real = execFileSync('sh', ['-c', `command -v ${name}`], {
+      env: { PATH: searchPath },
+      encoding: 'utf8',
+    }).trim();
+    const version = 'case "$*" in *--version*) exec "$real" "$@";; esac';
+    fs.writeFileSync(path.join(bin, name), `#!/bin/sh\nreal='${real}'\n${version}\n${script}\n`, {
+      mode: 0o755,
+    });
+  };
+  return { env: { PATH: `${bin}${path.delimiter}${searchPath}` }, replace };
+}
+
+/** The process of the server that sends a base backup, once it has sent something. */
+export async function walsender(site: PhysicalSite): Promise<number> {
+  return await waitUntil(
+    async () => {
+      const [row] = await site.db.query<{ pid: number }>(
+        'select pid from pg_stat_progress_basebackup where backup_streamed > 1000000',
+      );
+      return row?.pid;
+    },
+    { what: 'a base backup that is under way', timeoutMs: 20_000 },
+  );
 }
