@@ -34,6 +34,14 @@ export const command = defineCommand<Options>({
       about: 'what would be run, and where it would go',
     },
     {
+      command: 'dbops backup create --kind table --table public.llm_calls',
+      about: 'one table with its partitions and types, before it is changed',
+    },
+    {
+      command: "dbops backup create --kind logical --stream --exclude-data 'public.audit_*'",
+      about: 'without a work directory, and without the rows of some tables',
+    },
+    {
       command: 'dbops backup create --kind base',
       about: 'the whole cluster, for points in time; from a standby, too',
     },
