@@ -64,6 +64,7 @@ export const nouns: Record<string, string> = {
   archive: 'copy old partitions to a store with proof, and bring them back',
   backup: 'make backups, prove that they restore, and say what there is',
   wal: 'archive WAL as it is written, and fetch it for a recovery',
+  restore: 'bring back what was backed up, and say what was reached',
   rows: 'delete, move and mask rows of large tables, batch by batch',
   config: 'show, check and describe the configuration',
 };
@@ -233,6 +234,12 @@ export const commands: CommandEntry[] = [
     verb: 'fetch',
     summary: 'bring a file of pg_wal back, for restore_command',
     load: () => wal('walFetch'),
+  },
+  {
+    noun: 'restore',
+    verb: 'pitr',
+    summary: 'recover the whole cluster to a time, an LSN or a restore point, from the stores alone',
+    load: () => backup('restorePitr'),
   },
   {
     noun: 'rows',

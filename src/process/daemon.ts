@@ -98,8 +98,3 @@ export function isAlive(pid: number): boolean {
     return (error as NodeJS.ErrnoException).code === 'EPERM';
   }
 }
-
-/** The id of this process, for others to ask isAlive() of. */
-export function ownPid(): number {
-  return process.pid;
-}

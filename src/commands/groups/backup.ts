@@ -3,3 +3,4 @@ export { runCommand } from '../run.ts';
 export { command as backupCreate } from '../backup/create.ts';
 export { command as backupSchema } from '../backup/schema.ts';
 export { command as backupPrune } from '../backup/prune.ts';
+export { command as restorePitr } from '../restore/pitr.ts';

@@ -104,6 +104,9 @@ class RecoveryWatch {
     if (this.#last.length > 20) this.#last.shift();
     if (/ (FATAL|PANIC|ERROR|WARNING|DETAIL|HINT): /.test(line)) this.#problems.push(line);
     if (this.#problems.length > 20) this.#problems.shift();
+    // What the restore_command says has no time before it: it waits for a store, most often.
+    if (line !== '' && !/^\d{4}-\d{2}-\d{2} |^\s/.test(line))
+      this.#log.warn({ event: 'recovery_waits' }, `restore_command: ${line}`);
     if (restoredLine.test(line)) this.#tell();
     const stopped = /LOG: +(recovery stopping .*)$/.exec(line)?.[1];
     if (stopped !== undefined) reached.stoppedBy = stopped;

@@ -9,7 +9,7 @@ import type { PhysicalBackup } from './candidates.ts';
 import type { PitrContext } from './context.ts';
 
 /** An answer takes longer only where something is wrong, which the command would wait for without an end. */
-const patienceMs = 60_000;
+const patienceMs = 20_000;
 
 /**
  * Asks for one file with the restore_command as the server will: as its user, with its environment, in a data directory of

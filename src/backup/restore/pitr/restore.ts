@@ -1,7 +1,7 @@
 import { chmod } from 'node:fs/promises';
 import { DbopsError } from '../../../errors.ts';
 import { Progress } from '../../../output/progress.ts';
-import { ownPid } from '../../../process/daemon.ts';
+import { ownPid } from '../../../process/detached.ts';
 import { withPin } from '../../catalogue/pin.ts';
 import { makeOwnDirectory } from '../../cluster/owner.ts';
 import { configureRecovery, forgetRecovery } from './configure.ts';
