@@ -2,8 +2,8 @@ import { createReadStream } from 'node:fs';
 import { readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DbopsError } from '../../../errors.ts';
-import { together } from '../../../process/parallel.ts';
 import { bodyOf, runPipeline, startPipeline, type Pipeline, type Stage } from '../../../process/pipeline.ts';
+import { isStoreFailure } from '../../../storage/copies.ts';
 import { getServerClock } from '../../../sql/physical.ts';
 import type { BackupContext } from '../../context.ts';
 import type { BackupFile } from '../../manifest.ts';
@@ -65,14 +65,23 @@ async function copyByPipe(
     const [side] = running.sides;
     if (side === undefined) throw new Error('a pipeline without its side');
     const manifest = bodyOf({ ...running, output: side });
-    const [stored] = await together(
-      context.signal,
-      () => sink.put(baseFile, bodyOf(running)),
-      () => sink.put(manifestFile, reader.through(manifest)),
-    );
-    return stored;
+    return await firstOf([
+      sink.put(baseFile, bodyOf(running)),
+      sink.put(manifestFile, reader.through(manifest)),
+    ]);
   });
   return { manifest: reader.result(), base, stoppedAt };
+}
+
+/**
+ * The first of two files, once both are stored. A store that fails stops the programs, and the other file then fails for
+ * want of them, often before the store has given up: what the store says is the reason.
+ */
+async function firstOf(files: [Promise<BackupFile>, Promise<BackupFile>]): Promise<BackupFile> {
+  const results = await Promise.allSettled(files);
+  const errors = results.flatMap((item) => (item.status === 'rejected' ? [item.reason as unknown] : []));
+  if (errors.length === 0) return await files[0];
+  throw errors.find((error) => error instanceof DbopsError && isStoreFailure(error)) ?? errors[0];
 }
 
 async function copyByFolder(

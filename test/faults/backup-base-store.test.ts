@@ -1,0 +1,153 @@
+// A bucket that answers wrongly, hangs, breaks off or loses a part while a base backup is stored in it: nothing is left that
+// a listing would show, a passing trouble is passed over, and what was made is whole.
+import { execFileSync } from 'node:child_process';
+import { buffer } from 'node:stream/consumers';
+import fs from 'node:fs';
+import path from 'node:path';
+import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest';
+import { openStore, type StoreOptions } from '../../src/storage/open.ts';
+import type { Store } from '../../src/storage/store.ts';
+import { createWithStores } from '../support/backup-job.ts';
+import {
+  internalError,
+  slowDown,
+  startFaultProxy,
+  storageFull,
+  type Fault,
+  type FaultProxy,
+  type ProxiedRequest,
+} from '../support/fault-proxy.ts';
+import {
+  startSite,
+  verifyUnpacked,
+  whyNoBasebackup,
+  unpack,
+  type PhysicalSite,
+} from '../support/physical.ts';
+import { startS3, whyNoS3, type S3Server } from '../support/s3.ts';
+
+const missing = whyNoBasebackup() ?? whyNoS3();
+const quick: StoreOptions = {
+  partSizeBytes: 5 * 1024 * 1024,
+  retryDelayMs: 5,
+  attempts: 4,
+  idleTimeoutMs: 1000,
+};
+
+let site: PhysicalSite;
+let server: S3Server;
+let proxy: FaultProxy;
+/** The same bucket, past the proxy. */
+let bucket: Store;
+
+beforeAll(async () => {
+  if (missing !== undefined) return;
+  site = await startSite();
+  server = await startS3();
+  proxy = await startFaultProxy(server.endpoint);
+  bucket = await openStore(server.settings());
+  site.configure(`stores:\n${server.yaml('cold', { endpoint: proxy.endpoint })}`);
+  // zstd makes half of it: three parts of an upload.
+  await site.db.query('create table bulk as select md5(i::text) as t from generate_series(1, 400000) as i');
+});
+afterAll(async () => {
+  await bucket?.close();
+  await proxy?.stop();
+  await server?.stop();
+});
+
+beforeEach(async (context) => {
+  if (missing !== undefined) return context.skip(missing);
+  proxy.decide(undefined);
+  for await (const object of bucket.list('')) await bucket.delete(object.key);
+  for await (const upload of bucket.listUploads('')) await bucket.abortUpload(upload);
+});
+
+async function stored(): Promise<string[]> {
+  const keys: string[] = [];
+  for await (const object of bucket.list('')) keys.push(path.basename(object.key));
+  for await (const upload of bucket.listUploads('')) keys.push(`unfinished ${path.basename(upload.key)}`);
+  return keys;
+}
+
+/** Disturbs the first so many requests that are meant. */
+function disturb(isMeant: (request: ProxiedRequest) => boolean, fault: Fault, times = Infinity): void {
+  let left = times;
+  proxy.decide((request) => {
+    if (left === 0 || !isMeant(request)) return undefined;
+    left -= 1;
+    return fault;
+  });
+}
+const isTar = (request: ProxiedRequest) => request.key.endsWith('.tar.zst');
+const isPart = (request: ProxiedRequest) => isTar(request) && request.verb === 'UploadPart';
+
+/** Fetches the backup and lets PostgreSQL look at it. */
+async function expectWhole(): Promise<void> {
+  const { made, error } = await createWithStores(site, 'base', quick);
+  expect(error).toBeUndefined();
+  const folder = path.join(site.dir, 'fetched', made!.id);
+  fs.mkdirSync(folder, { recursive: true });
+  for (const { name } of made!.manifest.files)
+    fs.writeFileSync(path.join(folder, name), await buffer(await bucket.get(`${made!.place}${name}`)));
+  const data = unpack({ folder, manifest: made!.manifest });
+  expect(verifyUnpacked(data, site.server)).toMatchObject({ code: 0 });
+  expect(await stored()).toEqual(['backup_manifest', 'base.tar.zst', 'manifest.json']);
+}
+
+it.each([
+  ['answers 500', isPart, internalError],
+  ['is full', isPart, storageFull],
+  ['hangs', isPart, { kind: 'hang' }],
+  ['breaks off', isPart, { kind: 'cut-request', afterBytes: 100_000 }],
+  ['loses a part', (request: ProxiedRequest) => request.query.get('partNumber') === '1', { kind: 'lose' }],
+  [
+    'takes no list of files',
+    (request: ProxiedRequest) => request.key.endsWith('backup_manifest') && request.method === 'PUT',
+    internalError,
+  ],
+  [
+    'takes no manifest',
+    (request: ProxiedRequest) => request.key.endsWith('/manifest.json') && request.method === 'PUT',
+    internalError,
+  ],
+] as [string, (request: ProxiedRequest) => boolean, Fault][])(
+  'a bucket that %s',
+  async (_, isMeant, fault) => {
+    disturb(isMeant, fault);
+    const { error } = await createWithStores(site, 'base', quick);
+    expect(error).toMatchObject({ exitCode: 7, code: expect.stringMatching(/^store_/) as string });
+    proxy.decide(undefined);
+    // What could not be taken away while it was disturbed is not shown as a backup.
+    expect((await stored()).filter((name) => name === 'manifest.json' || name === 'lease.json')).toEqual([]);
+  },
+);
+
+it.each([
+  ['is busy for a moment', isPart, slowDown, 2],
+  ['breaks off once', isPart, { kind: 'cut-request', afterBytes: 100_000 }, 1],
+  ['loses an answer', isPart, { kind: 'lose-answer' }, 1],
+] as [string, (request: ProxiedRequest) => boolean, Fault, number][])(
+  'a bucket that %s: the backup is whole',
+  async (_, isMeant, fault, times) => {
+    disturb(isMeant, fault, times);
+    await expectWhole();
+  },
+);
+
+it('a copy that breaks off, where one is enough: the other one is whole', async () => {
+  const near = path.join(site.dir, 'near');
+  fs.mkdirSync(near);
+  site.configure(
+    `stores:\n  near: { url: "file://${near}" }\n${server.yaml('cold', { endpoint: proxy.endpoint })}backup: { copies: [cold, near], required: 1 }\n`,
+  );
+  disturb(isPart, internalError);
+  const { made, error } = await createWithStores(site, 'base', quick);
+  expect(error).toBeUndefined();
+  expect(made?.stores).toEqual(['near']);
+  const folder = path.join(near, made!.place);
+  execFileSync('zstd', ['-q', '-t', path.join(folder, 'base.tar.zst')]);
+  expect(verifyUnpacked(unpack({ folder, manifest: made!.manifest }), site.server)).toMatchObject({
+    code: 0,
+  });
+});
