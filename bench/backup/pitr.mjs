@@ -108,17 +108,30 @@ async function restoreByPgbackrest(site, pgbackrest) {
   const started = performance.now();
   timeOnce(pgbackrest.program(`--pg1-path=${target}`, '--archive-mode=off', 'restore'));
   const options = `-p ${port} -k ${target} -c listen_addresses=127.0.0.1 -c hot_standby=off`;
-  const start = `'${site.binDir}/pg_ctl' -D '${target}' -o '${options}' -l '${target}/log' -w -t 1800 start`;
+  const start = `'${site.binDir}/pg_ctl' -D '${target}' -o '${options}' -l '${target}/log' -W start`;
   timeOnce(site.asServer(shell(start)));
+  // pg_ctl -w takes a server in recovery for one that is there.
+  await untilReady(target);
   const ms = performance.now() - started;
   await endServer(site, target);
   return ms;
 }
 
 /**
- * Without connections before the end of the recovery, pg_ctl and dbops wait for the same moment.
- * @param {Site} site
+ * What dbops waits for, too: the server says so in this file, which is there as long as it runs.
+ * @param {string} target
  */
+async function untilReady(target) {
+  const file = path.join(target, 'postmaster.pid');
+  for (let asked = 0; ; asked += 1) {
+    const lines = fs.existsSync(file) ? fs.readFileSync(file, 'utf8').split('\n') : [];
+    if (lines[7]?.trim() === 'ready') return;
+    if (lines.length === 0 && asked > 500) throw new Error(`no server runs in ${target}`);
+    await sleep(20);
+  }
+}
+
+/** @param {Site} site */
 function emptyTarget(site) {
   return path.join(site.folder('pitr-target'), 'data');
 }

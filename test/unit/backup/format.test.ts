@@ -6,6 +6,22 @@ import { backupManifestJsonSchema } from '../../../src/backup/manifest.ts';
 
 const docs = path.resolve(import.meta.dirname, '..', '..', '..', 'docs');
 
+interface Schema {
+  properties?: Record<string, Schema>;
+  items?: Schema;
+  anyOf?: Schema[];
+}
+
+/** Every field of a schema: `a.b`, and `a[].b` for those of elements. */
+function fieldsOf(schema: Schema, prefix = ''): string[] {
+  const own = Object.entries(schema.properties ?? {}).flatMap(([name, value]) => {
+    const field = prefix === '' ? name : `${prefix}.${name}`;
+    return [field, ...fieldsOf(value, field)];
+  });
+  const elements = schema.items === undefined ? [] : fieldsOf(schema.items, `${prefix}[]`);
+  return [...own, ...elements, ...(schema.anyOf ?? []).flatMap((item) => fieldsOf(item, prefix))];
+}
+
 it('docs/backup-manifest.schema.json is the schema of the manifest, and what "backup schema" prints', async () => {
   const text = fs.readFileSync(path.join(docs, 'backup-manifest.schema.json'), 'utf8');
   expect(JSON.parse(text)).toEqual(backupManifestJsonSchema());
@@ -13,11 +29,17 @@ it('docs/backup-manifest.schema.json is the schema of the manifest, and what "ba
   expect(JSON.parse((await printed.text) ?? '')).toEqual(backupManifestJsonSchema());
 });
 
+it('docs/backup-format.md has every field of the manifest, and no other', () => {
+  const text = fs.readFileSync(path.join(docs, 'backup-format.md'), 'utf8');
+  const section = text.slice(text.indexOf('## The manifest'), text.indexOf('## Versions'));
+  const told = [...section.matchAll(/^\| `([^`]+)` +\|/gm)].map((match) => match[1]);
+  const fields = fieldsOf(backupManifestJsonSchema() as Schema);
+  expect(fields.length).toBeGreaterThan(80);
+  expect(told).toEqual(fields);
+});
+
 it('the schema lets later versions add fields', () => {
-  const { properties, ...rest } = backupManifestJsonSchema() as {
-    properties: object;
-    additionalProperties?: unknown;
-  };
+  const { properties, ...rest } = backupManifestJsonSchema() as Schema & { additionalProperties?: unknown };
   expect(rest.additionalProperties).not.toBe(false);
   expect(properties).toHaveProperty('formatVersion');
 });
