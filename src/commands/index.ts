@@ -242,6 +242,12 @@ export const commands: CommandEntry[] = [
     load: () => backup('restorePitr'),
   },
   {
+    noun: 'restore',
+    verb: 'database',
+    summary: 'restore a database beside what is there, compared with its backup, or in its place',
+    load: () => backup('restoreDatabase'),
+  },
+  {
     noun: 'rows',
     verb: 'purge',
     summary: 'delete old rows, in batches',

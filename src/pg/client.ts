@@ -45,6 +45,15 @@ export function describePlace(settings: ConnectionSettings): string {
   return `${settings.host ?? 'localhost'}:${String(settings.port ?? 5432)}/${settings.database ?? settings.user ?? ''}`;
 }
 
+/** The same server and user, another database. */
+export function inDatabase(settings: ConnectionSettings, database: string): ConnectionSettings {
+  if (settings.url === undefined) return { ...settings, database };
+  const url = parseUrl(settings.url);
+  url.pathname = `/${encodeURIComponent(database)}`;
+  url.searchParams.delete('dbname');
+  return { ...settings, url: url.toString() };
+}
+
 /** Connects as libpq does by default: encrypted where the server can, plain where it cannot. */
 export async function openClient(config: pg.ClientConfig): Promise<pg.Client> {
   const client = new pg.Client(config);

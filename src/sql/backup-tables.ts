@@ -29,7 +29,8 @@ export async function listDumpTables(db: Db): Promise<DumpTableRow[]> {
     text: `/* dbops:backup-tables.list */
       select c.oid::int8::float8 as oid, n.nspname as schema, c.relname as name, c.relkind::text as kind,
              c.relispartition as "isPartition",
-             ((c.relpages + coalesce(t.relpages, 0))::float8
+             -- -1 for a partitioned table that was analyzed
+             ((greatest(c.relpages, 0) + coalesce(t.relpages, 0))::float8
                * pg_catalog.current_setting('block_size')::float8) as "estimatedBytes"
         from pg_catalog.pg_class as c
         join pg_catalog.pg_namespace as n on n.oid = c.relnamespace

@@ -38,9 +38,12 @@ for (const entry of commands) {
 
 /** Stands for an archive in the help; its beginning is enough there, as in life. */
 const shownArchive = '20260505';
+/** The same for a backup. */
+const shownBackup = '20261115';
 
 let shell: ExampleShell;
 let archive: string;
+let backup: string;
 /** Stands for the server whose WAL is archived. */
 let server: Server;
 let segment: string;
@@ -66,6 +69,9 @@ beforeAll(async () => {
   expect(made.code, made.stderr).toBe(0);
   const { data } = JSON.parse(made.stdout) as { data: { partitions: { archive: string }[] } };
   archive = data.partitions[0]!.archive;
+  const dumped = await shell.run('dbops backup create --kind logical --json');
+  expect(dumped.code, dumped.stderr).toBe(0);
+  backup = (JSON.parse(dumped.stdout) as { data: { id: string } }).data.id;
   await shell.database.query(`
     alter table public.llm_calls detach partition public.llm_calls_y2026m05;
     drop table public.llm_calls_y2026m05`);
@@ -107,6 +113,7 @@ function harmless(example: string, definition: CommandDefinition): string {
     .replace(shownArchive, archive)
     // The example is of another day; what lies in the archive is of this one.
     .replace(/--to "time:[^"]*" --data-dir/, '--to latest --data-dir')
+    .replace(shownBackup, backup)
     .replace('--url postgresql://me@db/factory', '--url "$DATABASE_URL"');
   // Here a configuration exists, and it is never overwritten.
   if (/^dbops init\b/.test(line) && !/ --(output|stdout)\b/.test(line)) return `${line} --stdout`;

@@ -4,3 +4,4 @@ export { command as backupCreate } from '../backup/create.ts';
 export { command as backupSchema } from '../backup/schema.ts';
 export { command as backupPrune } from '../backup/prune.ts';
 export { command as restorePitr } from '../restore/pitr.ts';
+export { command as restoreDatabase } from '../restore/database.ts';
