@@ -213,6 +213,12 @@ export const commands: CommandEntry[] = [
   },
   {
     noun: 'backup',
+    verb: 'verify',
+    summary: 'read backups back from their stores and say what is wrong',
+    load: () => backup('backupVerify'),
+  },
+  {
+    noun: 'backup',
     verb: 'prune',
     summary: 'remove backups that no rule keeps, WAL that none needs, and what killed runs left',
     load: () => backup('backupPrune'),

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { DbopsError } from '../../errors.ts';
 import type { Store } from '../../storage/store.ts';
 
@@ -25,13 +26,20 @@ const frameHeadBytes = 8;
 const firstBytes = 1024;
 const mostBytes = 64 * 1024;
 
+/** Digits of the sha256 that follows the JSON in the frame: nothing else would show an altered byte in it. */
+const hashBytes = 64;
+
+function hashOf(json: Buffer): string {
+  return createHash('sha256').update(json).digest('hex');
+}
+
 /** The frame as it is stored. Pure. */
 export function writeEnvelope(envelope: WalEnvelope): Buffer {
   const json = Buffer.from(JSON.stringify(envelope));
   const head = Buffer.alloc(frameHeadBytes);
   head.writeUInt32LE(magic, 0);
-  head.writeUInt32LE(json.byteLength, 4);
-  return Buffer.concat([head, json]);
+  head.writeUInt32LE(json.byteLength + hashBytes, 4);
+  return Buffer.concat([head, json, Buffer.from(hashOf(json))]);
 }
 
 /** The bytes of the frame that begins here, as its head says; undefined when it is none of ours. Pure. */
@@ -44,12 +52,12 @@ export function envelopeBytes(start: Buffer): number | undefined {
 /** Reads the frame; undefined when these bytes are not the whole of one. Pure. */
 export function parseEnvelope(start: Buffer): WalEnvelope | undefined {
   const length = envelopeBytes(start);
-  if (length === undefined || start.byteLength < length) return undefined;
+  if (length === undefined || length < frameHeadBytes + hashBytes || start.byteLength < length)
+    return undefined;
+  const json = start.subarray(frameHeadBytes, length - hashBytes);
+  if (start.toString('latin1', length - hashBytes, length) !== hashOf(json)) return undefined;
   try {
-    const value = JSON.parse(start.toString('utf8', frameHeadBytes, length)) as Record<
-      string,
-      unknown
-    > | null;
+    const value = JSON.parse(json.toString('utf8')) as Record<string, unknown> | null;
     const texts = ['name', 'sha256', 'systemIdentifier', 'pushedAt', 'host', 'dbops'];
     const isWhole =
       texts.every((key) => typeof value?.[key] === 'string') &&

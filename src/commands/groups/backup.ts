@@ -5,3 +5,4 @@ export { command as backupSchema } from '../backup/schema.ts';
 export { command as backupPrune } from '../backup/prune.ts';
 export { command as restorePitr } from '../restore/pitr.ts';
 export { command as restoreDatabase } from '../restore/database.ts';
+export { command as backupVerify } from '../backup/verify.ts';

@@ -86,6 +86,11 @@ describe('an envelope', () => {
     expect(parseEnvelope(bytes.subarray(0, bytes.length - 1))).toBeUndefined();
     expect(parseEnvelope(Buffer.concat([Buffer.from([0]), bytes]))).toBeUndefined();
     expect(parseEnvelope(writeEnvelope({ ...envelope, plainBytes: 1.5 }))).toBeUndefined();
+    for (let at = 0; at < bytes.length; at += 1) {
+      const altered = Buffer.from(bytes);
+      altered[at] = (altered[at] ?? 0) ^ 1;
+      expect(parseEnvelope(altered), `byte ${at}`).toBeUndefined();
+    }
   });
 });
 
