@@ -6,6 +6,7 @@ import type * as Rare from './groups/rare.ts';
 import type * as Rows from './groups/rows.ts';
 import type * as Setup from './groups/setup.ts';
 import type * as Wal from './groups/wal.ts';
+import type * as WalCare from './groups/wal-care.ts';
 import type { runCommand } from './run.ts';
 
 // Commands are bundled in groups: a chunk for each would make the start of one load forty small files.
@@ -42,6 +43,11 @@ async function backup(name: Group<typeof Backup>): Promise<CommandModule> {
 
 async function wal(name: Group<typeof Wal>): Promise<CommandModule> {
   const group = await import('./groups/wal.ts');
+  return { command: group[name], runCommand: group.runCommand };
+}
+
+async function walCare(name: Group<typeof WalCare>): Promise<CommandModule> {
+  const group = await import('./groups/wal-care.ts');
   return { command: group[name], runCommand: group.runCommand };
 }
 
@@ -240,6 +246,12 @@ export const commands: CommandEntry[] = [
     verb: 'fetch',
     summary: 'bring a file of pg_wal back, for restore_command',
     load: () => wal('walFetch'),
+  },
+  {
+    noun: 'wal',
+    verb: 'commands',
+    summary: 'print what postgresql.conf needs, and register the cluster in its stores',
+    load: () => walCare('walCommands'),
   },
   {
     noun: 'restore',

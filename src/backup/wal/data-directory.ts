@@ -1,8 +1,9 @@
-import { realpath, stat } from 'node:fs/promises';
+import { readdir, realpath, stat } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { DbopsError } from '../../errors.ts';
-import { parseControlIdentifier } from './page-header.ts';
+import { parseControlIdentifier, parseSegmentHeader, segmentHeaderBytes } from './page-header.ts';
 import { readStart } from './local-file.ts';
+import { parseWalName } from './segment.ts';
 
 /** Where a server's files are, as its WAL commands see it. */
 export interface DataDirectory {
@@ -45,4 +46,17 @@ export async function isThere(path: string): Promise<boolean> {
     () => true,
     () => false,
   );
+}
+
+/** The size of segments in bytes, as the first page of one of them tells. Throws refused where there is none. */
+export async function findSegmentBytes(dataDirectory: string): Promise<number> {
+  const folder = join(dataDirectory, 'pg_wal');
+  for (const name of await readdir(folder)) {
+    if (parseWalName(name)?.kind !== 'segment') continue;
+    const header = parseSegmentHeader(await readStart(join(folder, name), segmentHeaderBytes));
+    if (header !== undefined) return header.segmentBytes;
+  }
+  throw new DbopsError('refused', `there is no segment in ${folder}`, {
+    hint: 'Start the server, and let dbops ask it: --url, or "connection:" in the configuration.',
+  });
 }
