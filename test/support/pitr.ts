@@ -27,6 +27,8 @@ export interface PitrSite {
   server: Server;
   db: Pick<TestDatabase, 'url' | 'query'>;
   system: string;
+  /** Where archive_command leaves files until they are pushed. */
+  spool: string;
   /** Directories of the stores "near" and "far"; both have everything. */
   near: string;
   far: string;
@@ -139,6 +141,7 @@ export async function startPitrSite(): Promise<PitrSite> {
     server,
     db,
     system,
+    spool,
     near,
     far,
     wal,
