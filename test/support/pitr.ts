@@ -15,11 +15,12 @@ import { applyPitr, type PitrEnd, type PitrResult } from '../../src/backup/resto
 import { parseTarget } from '../../src/backup/restore/pitr/target.ts';
 import { openTarget } from '../../src/backup/wal/push.ts';
 import { pushFile } from '../../src/backup/wal/push-file.ts';
-import { formatLsn, parseLsn, segmentOfLsn } from '../../src/backup/wal/segment.ts';
+import { parseLsn, segmentOfLsn } from '../../src/backup/wal/segment.ts';
 import { findTools } from '../../src/process/tools.ts';
 import { FileStore } from '../../src/storage/file.ts';
 import { newId } from '../../src/storage/id.ts';
 import { ownDatabase, serverBinaries, waitUntil, type TestDatabase } from './database.ts';
+import type { PhysicalSite } from './physical.ts';
 import { privateSettings } from './settings.ts';
 import { register, sharedDirectory, walContext, type WalTest } from './wal.ts';
 
@@ -210,6 +211,42 @@ export async function stopServer(result: Pick<PitrResult, 'server'>): Promise<vo
   );
 }
 
+/** Restores as the command line does; nothing is archived, so that the end of the backup is what can be reached. */
+export async function restoreSite(site: PhysicalSite, ...more: string[]): Promise<PitrResult> {
+  const directory = path.join(sharedDirectory('restored'), 'data');
+  execFileSync('chmod', ['-R', 'a+rX', site.store]);
+  const line = [
+    'restore',
+    'pitr',
+    '--to',
+    'immediate',
+    '--data-dir',
+    directory,
+    '--start',
+    '--yes',
+    '--json',
+  ];
+  const { code, stdout, stderr } = await site.run([...line, ...more]);
+  if (code !== 0) throw new Error(`restore pitr ended with ${String(code)}: ${stderr}`);
+  return (JSON.parse(stdout) as { data: PitrResult }).data;
+}
+
+/** Asks the restored server as its owner, whom it lets in by the socket. */
+export function askAsOwner(site: PhysicalSite, result: PitrResult, query: string): string {
+  const { uid, gid } = fs.statSync(result.dataDirectory);
+  const { socketDirectory, port } = result.server!;
+  const psql = path.join(site.server.binDir, 'psql');
+  return execFileSync(
+    psql,
+    ['-XAt', '-h', socketDirectory, '-p', String(port), '-U', 'postgres', '-d', 'postgres', '-c', query],
+    {
+      ...(process.getuid?.() === 0 ? { uid, gid } : {}),
+      cwd: '/',
+      encoding: 'utf8',
+    },
+  ).trim();
+}
+
 async function makeBase(
   server: Server,
   db: PitrSite['db'],
@@ -285,14 +322,4 @@ async function makeBase(
     await store.put(`${place}manifest.json`, Buffer.from(writeBackupManifest(manifest)));
   }
   return manifest;
-}
-
-/** The name of the segment with this position, on a timeline of the site. */
-export function segmentWith(lsn: string, timeline = 1): string {
-  return segmentOfLsn(timeline, parseLsn(lsn), 1024 ** 2);
-}
-
-/** A position so many bytes on. */
-export function lsnPlus(lsn: string, bytes: number): string {
-  return formatLsn(parseLsn(lsn) + BigInt(bytes));
 }

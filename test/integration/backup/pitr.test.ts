@@ -3,7 +3,15 @@ import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { quietMarginMicros } from '../../../src/backup/restore/pitr/reach.ts';
-import { startPitrSite, whyNoPitr, type PitrSite } from '../../support/pitr.ts';
+import { applyPitr } from '../../../src/backup/restore/pitr/restore.ts';
+import {
+  endStarted,
+  marksOf,
+  startPitrSite,
+  stopServer,
+  whyNoPitr,
+  type PitrSite,
+} from '../../support/pitr.ts';
 
 const reason = whyNoPitr();
 
@@ -38,6 +46,17 @@ describe.skipIf(reason !== undefined)(
       expect(Date.parse(result.reached!.lastCommitAt!.replace(/\+00$/, 'Z'))).toBeLessThan(
         Date.parse(at.time),
       );
+    });
+
+    it('waits at its target to be looked at, and still knows its target', async () => {
+      const context = site.context();
+      const plan = await site.plan(`time:${at.time}`);
+      const result = await applyPitr(context, plan, { ...endStarted, action: 'pause' });
+      expect(result.reached).toMatchObject({ isPaused: true, timeline: null });
+      expect(await marksOf(result)).toEqual([1]);
+      await stopServer(result);
+      const auto = fs.readFileSync(path.join(result.dataDirectory, 'postgresql.auto.conf'), 'utf8');
+      expect(auto.match(/^recovery_target_(time|lsn|name|action) .*$/gm)).toHaveLength(2);
     });
 
     it('reaches an LSN', async () => {
