@@ -18,6 +18,8 @@ export interface PgbackrestRestore {
   action: 'pause' | 'promote' | 'shutdown';
   /** A clone must not push its WAL into the archive that it came from. */
   archiving: 'off' | 'preserve';
+  /** latest, current or a number; undefined: its own default, latest. */
+  timeline: string | undefined;
   /** Directories for tablespaces by their oid or name; the others go to where they were. */
   tablespaces: Record<string, string>;
 }
@@ -31,7 +33,7 @@ export async function restorePgbackrest(
   wish: PgbackrestRestore,
   signal: AbortSignal,
 ): Promise<void> {
-  checkTarget(wish);
+  checkPgbackrestTarget(wish);
   const there = await readdir(wish.dataDirectory).catch(() => []);
   if (there.length > 0) {
     throw new DbopsError('refused', `${wish.dataDirectory} is not empty`, {
@@ -41,8 +43,8 @@ export async function restorePgbackrest(
   await runPgbackrest(site, 'restore', restoreOptions(site, wish), signal);
 }
 
-/** pgBackRest takes another backup than the one that was meant where the target lies before its end. */
-function checkTarget({ part, target }: PgbackrestRestore): void {
+/** pgBackRest takes another backup than the one that was meant where the target lies before its end. Throws refused. */
+export function checkPgbackrestTarget({ part, target }: PgbackrestRestore): void {
   const isBefore =
     (target.kind === 'time' && Date.parse(target.value) <= Date.parse(part.stoppedAt)) ||
     (target.kind === 'lsn' && part.stopLsn !== null && parseLsn(target.value) < parseLsn(part.stopLsn));
@@ -51,6 +53,13 @@ function checkTarget({ part, target }: PgbackrestRestore): void {
     detail: `asked for: ${target.value}`,
     hint: 'Take an earlier backup: "dbops backup list" shows them, "dbops backup show --to" finds the right one.',
   });
+}
+
+/** The command as it is run, for a dry run. */
+export function pgbackrestRestoreLine(site: PgbackrestSite, wish: PgbackrestRestore): string {
+  return ['pgbackrest', ...pgbackrestArguments(site, 'restore', restoreOptions(site, wish))]
+    .map(quote)
+    .join(' ');
 }
 
 function restoreOptions(site: PgbackrestSite, wish: PgbackrestRestore): string[] {
@@ -65,6 +74,7 @@ function restoreOptions(site: PgbackrestSite, wish: PgbackrestRestore): string[]
     `--type=${target.kind === 'latest' ? 'default' : target.kind}`,
     ...value,
     ...action,
+    ...(wish.timeline === undefined ? [] : [`--target-timeline=${wish.timeline}`]),
     `--archive-mode=${wish.archiving}`,
     `--recovery-option=restore_command=${restoreCommand(site, wish.dataDirectory)}`,
     ...Object.entries(wish.tablespaces).map(([name, path]) => `--tablespace-map=${name}=${path}`),

@@ -4,6 +4,11 @@ import { resolve } from 'node:path';
 import type { PitrContext } from '../../backup/restore/pitr/context.ts';
 import type { TimelineWish } from '../../backup/restore/pitr/choose.ts';
 import { describePlan, planPitr, type PitrWish } from '../../backup/restore/pitr/plan.ts';
+import {
+  applyPgbackrestPitr,
+  findOfPgbackrest,
+  planPgbackrestPitr,
+} from '../../backup/restore/pitr/pgbackrest.ts';
 import { applyPitr, type PitrEnd, type PitrResult } from '../../backup/restore/pitr/restore.ts';
 import { parseMapping } from '../../backup/restore/pitr/tablespaces.ts';
 import { parseTarget } from '../../backup/restore/pitr/target.ts';
@@ -53,7 +58,8 @@ export const command = defineCommand<Options>({
     'The server opens for writing on a new timeline when it is there; with --pause it stays readable at the target until\n' +
     '"select pg_wal_replay_resume()". Its archive_mode is off: with --archive keep it continues the archive of its source,\n' +
     'which must be gone for good by then. With --start it has a socket in the data directory; with --port it listens on\n' +
-    '127.0.0.1 too. A restore that was interrupted is begun anew by the same command.',
+    '127.0.0.1 too. A backup of pgBackRest is named by its id, and comes from its repository with its WAL. A\n' +
+    'restore that was interrupted is begun anew by the same command.',
   declare(cmd) {
     cmd.argument('[id]', 'begin with this backup; otherwise the newest that reaches the target');
     cmd.requiredOption(
@@ -82,33 +88,50 @@ export const command = defineCommand<Options>({
     const stores = storesOf(context);
     try {
       const pitr = await contextOf(context, stores.open);
-      const plan = await planPitr(pitr, wish);
-      const lines = describePlan(plan);
+      const { shown, lines, apply } = await planned(pitr, wish, end);
       if (options.dryRun === true) {
-        const { backup, stop, history } = plan;
-        return {
-          data: {
-            dryRun: true,
-            backup: backup.id,
-            stop: stop.setting ?? null,
-            timeline: history.timeline,
-            notes: stop.notes,
-            steps: lines,
-          },
-          text: lines.join('\n'),
-        };
+        return { data: { dryRun: true, ...shown, steps: lines }, text: lines.join('\n') };
       }
-      await confirm(lines.join('\n'), `Restore into ${plan.wish.dataDirectory}?`, {
+      await confirm(lines.join('\n'), `Restore into ${wish.dataDirectory}?`, {
         yes: options.yes === true,
         signal,
       });
-      const result = await applyPitr(pitr, plan, end);
+      const result = await apply();
       return { data: result, text: describe(result) };
     } finally {
       await stores.closeAll();
     }
   },
 });
+
+/** A restore that was found possible, from our own stores or from the repository of pgBackRest. */
+async function planned(
+  pitr: PitrContext,
+  wish: PitrWish,
+  end: PitrEnd,
+): Promise<{ shown: object; lines: string[]; apply: () => Promise<PitrResult> }> {
+  const other = await findOfPgbackrest(pitr, wish.id);
+  if (other !== undefined) {
+    const plan = await planPgbackrestPitr(pitr, other, wish, end);
+    return {
+      shown: { backup: other.id },
+      lines: plan.steps,
+      apply: () => applyPgbackrestPitr(pitr, plan, wish, end),
+    };
+  }
+  const plan = await planPitr(pitr, wish);
+  const { backup, stop, history } = plan;
+  return {
+    shown: {
+      backup: backup.id,
+      stop: stop.setting ?? null,
+      timeline: history.timeline,
+      notes: stop.notes,
+    },
+    lines: describePlan(plan),
+    apply: () => applyPitr(pitr, plan, end),
+  };
+}
 
 function wishOf({ args, options }: CommandContext<Options>): PitrWish {
   const [id] = args;

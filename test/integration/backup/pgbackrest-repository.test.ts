@@ -87,6 +87,7 @@ describe('a repository of pgBackRest', () => {
       target: { kind: 'name', value: 'here' },
       action: 'promote',
       archiving: 'off',
+      timeline: undefined,
       tablespaces: {},
     } as const;
     const early = { ...wish, target: { kind: 'time', value: '2020-01-01 00:00:00+00' } } as const;

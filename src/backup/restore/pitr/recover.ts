@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { DbopsError } from '../../../errors.ts';
 import type { Log } from '../../../output/log.ts';
+import type { Account } from '../../../process/account.ts';
 import { startServer, type RunningServer } from '../../cluster/server.ts';
 import type { Runner } from './context.ts';
 import { parseTime } from './target.ts';
@@ -19,7 +20,9 @@ export interface Reached {
   isPaused: boolean;
 }
 
-export interface RecoverOptions extends Runner {
+export interface RecoverOptions {
+  account: Account;
+  programs: Pick<Runner['programs'], 'postgres'>;
   dataDirectory: string;
   port: number | undefined;
   action: 'promote' | 'pause';

@@ -1,6 +1,7 @@
 import { chmod } from 'node:fs/promises';
 import { DbopsError } from '../../../errors.ts';
 import { Progress } from '../../../output/progress.ts';
+import type { Account } from '../../../process/account.ts';
 import { ownPid } from '../../../process/detached.ts';
 import { withPin } from '../../catalogue/pin.ts';
 import { makeOwnDirectory } from '../../cluster/owner.ts';
@@ -9,7 +10,7 @@ import type { PitrContext } from './context.ts';
 import { clearDirectory, putMarker, removeMarker } from './directory.ts';
 import { fillDirectory } from './fill.ts';
 import type { PitrPlan } from './plan.ts';
-import { recover, type Reached } from './recover.ts';
+import { recover, type Reached, type RecoverOptions } from './recover.ts';
 import { describeTarget, formatTime } from './target.ts';
 
 /** How the restored server is left. */
@@ -72,7 +73,10 @@ export async function applyPitr(context: PitrContext, plan: PitrPlan, end: PitrE
     { event: 'restore_unpacked', backup: backup.id, seconds: fetchSeconds },
     `backup ${backup.id} is unpacked in ${dataDirectory}`,
   );
-  const recovered = end.start ? await run(context, plan, end) : undefined;
+  const hasStop = plan.stop.setting !== undefined;
+  const recovered = end.start
+    ? await recoverServer(context, { account, programs, dataDirectory, hasStop }, end)
+    : undefined;
   for (const { path } of plan.directories.toReversed()) await removeMarker(path);
   return {
     backup: backup.id,
@@ -84,7 +88,7 @@ export async function applyPitr(context: PitrContext, plan: PitrPlan, end: PitrE
     notes: plan.stop.notes,
     reached: recovered?.reached ?? null,
     server: recovered?.server ?? null,
-    startCommand: startCommand(plan),
+    startCommand: startCommand(programs.pgCtl, account, dataDirectory),
     fetchSeconds,
     recoverySeconds: recovered?.seconds ?? null,
   };
@@ -124,23 +128,24 @@ async function pinAll(context: PitrContext, plan: PitrPlan, work: () => Promise<
   await pinned();
 }
 
-async function run(context: PitrContext, plan: PitrPlan, end: PitrEnd) {
+/** Starts the server on a directory that is ready for its recovery, and leaves it running. Throws tool_failed. */
+export async function recoverServer(
+  context: Pick<PitrContext, 'log' | 'signal' | 'environment'>,
+  cluster: Pick<RecoverOptions, 'account' | 'programs' | 'dataDirectory' | 'hasStop'>,
+  end: PitrEnd,
+) {
   const { log, signal, environment } = context;
-  const { account, programs, wish, stop } = plan;
   const startedAt = performance.now();
   const { server, reached } = await recover({
-    account,
-    programs,
-    dataDirectory: wish.dataDirectory,
+    ...cluster,
     port: end.port,
     action: end.action,
-    hasStop: stop.setting !== undefined,
     environment,
     log,
     signal,
   });
   // A server that waits to be looked at still needs them.
-  if (!reached.isPaused) await forgetRecovery(wish.dataDirectory, account);
+  if (!reached.isPaused) await forgetRecovery(cluster.dataDirectory, cluster.account);
   await server.release();
   const { lastCommitMicros, ...rest } = reached;
   return {
@@ -160,8 +165,8 @@ function secondsSince(at: number): number {
 }
 
 /** As its owner; pg_ctl waits until it takes connections. */
-function startCommand({ programs, account, wish }: PitrPlan): string {
+export function startCommand(pgCtl: string, account: Account, dataDirectory: string): string {
   const quoted = (word: string) => (/^[\w./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`);
-  const log = `${wish.dataDirectory}/dbops-recovery.log`;
-  return `sudo -u ${quoted(account.name)} ${quoted(programs.pgCtl)} -D ${quoted(wish.dataDirectory)} -l ${quoted(log)} -w start`;
+  const log = `${dataDirectory}/dbops-recovery.log`;
+  return `sudo -u ${quoted(account.name)} ${quoted(pgCtl)} -D ${quoted(dataDirectory)} -l ${quoted(log)} -w start`;
 }
