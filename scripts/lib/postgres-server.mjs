@@ -322,8 +322,11 @@ function processOptions(dir, account) {
   return { cwd: dir, env: { ...env, LC_ALL: 'C', HOME: dir }, ...account };
 }
 
-/** @returns {Promise<number>} */
-async function freePort() {
+/**
+ * A port that nobody listens on.
+ * @returns {Promise<number>}
+ */
+export async function freePort() {
   const listener = net.createServer().listen(0, '127.0.0.1');
   await once(listener, 'listening');
   const address = listener.address();

@@ -26,7 +26,33 @@ export interface ShownCommand {
  * continuation lines. Throws where one could write outside of the test's directory: such commands belong in `sh` blocks.
  */
 export function shownCommands(markdown: string): ShownCommand[] {
-  const found: ShownCommand[] = [];
+  const found = consoleBlocks(markdown, /^\s*\$ (dbops\b.*)$/).flat();
+  for (const { line, at } of found) {
+    if (/\bsudo\b|>\s*[/~"$]/.test(line))
+      throw new Error(`line ${at} must not be run by a test, mark its block as sh: ${line}`);
+  }
+  return found;
+}
+
+/**
+ * The blocks marked `console` below a heading, such as "A lost database", up to the next one of its level: each with all of
+ * its commands, whatever their program.
+ */
+export function sectionBlocks(markdown: string, heading: string): ShownCommand[][] {
+  const lines = markdown.split('\n');
+  const begin = lines.indexOf(`## ${heading}`);
+  if (begin === -1) throw new Error(`there is no heading "${heading}"`);
+  const length = lines.slice(begin + 1).findIndex((line) => line.startsWith('## '));
+  const end = length === -1 ? lines.length : begin + 1 + length;
+  // Empty lines keep the numbers.
+  return consoleBlocks(
+    lines.map((line, at) => (at > begin && at < end ? line : '')).join('\n'),
+    /^\s*\$ (.*)$/,
+  );
+}
+
+function consoleBlocks(markdown: string, prompt: RegExp): ShownCommand[][] {
+  const blocks: ShownCommand[][] = [];
   let inConsole = false;
   let unfinished: ShownCommand | undefined;
   for (const [index, text] of markdown.split('\n').entries()) {
@@ -34,25 +60,23 @@ export function shownCommands(markdown: string): ShownCommand[] {
     if (fence) {
       inConsole = !inConsole && fence[1] === 'console';
       unfinished = undefined;
+      if (inConsole) blocks.push([]);
       continue;
     }
-    const begun = inConsole ? /^\s*\$ (dbops\b.*)$/.exec(text)?.[1] : undefined;
+    const begun = inConsole ? prompt.exec(text)?.[1] : undefined;
     if (unfinished === undefined && begun === undefined) continue;
     const command: ShownCommand = unfinished ?? { line: '', exits: 0, at: index + 1 };
     const part = begun ?? text.trim();
     command.line = `${command.line} ${part.replace(/\\$/, '').trim()}`.trim();
     unfinished = part.endsWith('\\') ? command : undefined;
-    if (unfinished === undefined) found.push(finish(command));
+    if (unfinished === undefined) blocks.at(-1)?.push(finish(command));
   }
-  return found;
+  return blocks;
 }
 
 function finish(command: ShownCommand): ShownCommand {
   const [line = '', comment = ''] = command.line.split(/\s+#\s+/, 2);
   const exits = Number(/^exits (\d+)\b/.exec(comment)?.[1] ?? 0);
-  if (/\bsudo\b|>\s*[/~"$]/.test(line)) {
-    throw new Error(`line ${command.at} must not be run by a test, mark its block as sh: ${line}`);
-  }
   return { ...command, line, exits };
 }
 
