@@ -1,6 +1,5 @@
 import { mkdir } from 'node:fs/promises';
 import os from 'node:os';
-import { resolve } from 'node:path';
 import type { PitrContext } from '../../backup/restore/pitr/context.ts';
 import type { TimelineWish } from '../../backup/restore/pitr/choose.ts';
 import { describePlan, planPitr, type PitrWish } from '../../backup/restore/pitr/plan.ts';
@@ -21,6 +20,7 @@ import { findTools } from '../../process/tools.ts';
 import { defineCommand, type CommandContext, type Result } from '../command.ts';
 import { addYes, countOption } from '../options.ts';
 import { storesOf } from '../stores.ts';
+import { installation } from '../wal/installation.ts';
 
 interface Options {
   to: string;
@@ -183,20 +183,7 @@ async function contextOf(
     workDirectory,
     jobs: options.jobs === undefined ? settings.backup.jobs : countOption('--jobs', options.jobs),
     host: os.hostname(),
-    restoreCommand: (systemIdentifier, stores) => {
-      const { settings, cwd } = context;
-      const [file] = settings.files;
-      return restoreCommand(
-        {
-          node: process.execPath,
-          entry: resolve(process.argv[1] ?? ''),
-          config: file === undefined ? undefined : resolve(cwd, file.path),
-          spool: settings.wal.spool,
-          systemIdentifier,
-        },
-        stores,
-      );
-    },
+    restoreCommand: (system, stores) => restoreCommand(installation(context, system), stores),
     environment: storeEnvironment(env),
   };
 }
