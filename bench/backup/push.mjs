@@ -3,7 +3,6 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { startServer } from '../../scripts/lib/postgres-server.mjs';
-import { projectRoot } from '../../scripts/lib/run.mjs';
 import { withClient } from '../lib/database.mjs';
 import { dbopsProgram } from '../lib/dbops.mjs';
 import { median, runWatched, timeOnce } from '../lib/measure.mjs';
@@ -44,8 +43,7 @@ export const push = {
         await rate(site, dataDir, count, command(many.config), [many.folder, site.folder('spool-push')]),
       );
       const share = Math.ceil(count / SINGLE_SHARE);
-      const alone = `dbops wal push %p --config ${single.config}`;
-      rates.single.push(await rate(site, dataDir, share, alone, [single.folder]));
+      rates.single.push(await rate(site, dataDir, share, command(single.config), [single.folder]));
       makeReady(dataDir);
       const fresh = pgbackrestFor(site, site.folder('push-peer'), dataDir);
       timeOnce(fresh.program('--no-online', 'stanza-create'));
@@ -109,14 +107,6 @@ async function makeBacklog(site, count, configs) {
         if (rows[0].ready >= count) break;
       }
     });
-    /** @type {string[]} */
-    const lines = [];
-    for (const { config } of configs) {
-      const program = dbopsProgram(['wal', 'commands', '--json'], { url: server.url, config });
-      const { code, stdout, stderr } = await runWatched(site.asServer(inPath(site, program)));
-      if (code !== 0) throw new Error(`dbops wal commands: ${stderr.trim()}`);
-      lines.push(stdout);
-    }
     const dataDir = path.join(site.folder('backlog'), 'data');
     await server.restart({
       whileStopped: () => {
@@ -127,9 +117,13 @@ async function makeBacklog(site, count, configs) {
         timeOnce(shell(`chown --reference='${server.dataDir}' '${dataDir}' && chmod 700 '${dataDir}'`));
       },
     });
-    for (const { config } of configs) keep(config);
-    const printed = archiveCommandOf(lines[0] ?? '').replaceAll(server.dataDir, dataDir);
-    return { dataDir, command: (/** @type {string} */ config) => withConfig(printed, config) };
+    /** @type {Map<string, string>} */
+    const commands = new Map();
+    for (const { config } of configs) {
+      commands.set(config, await archiveCommandOf(site, dataDir, config));
+      keep(config);
+    }
+    return { dataDir, command: (/** @type {string} */ config) => commands.get(config) ?? '' };
   } finally {
     await server.stop({ immediate: true });
   }
@@ -146,34 +140,21 @@ function storeOf(config) {
   return path.join(path.dirname(config), `store-${path.basename(config, '.yaml')}`);
 }
 
-/** @param {string} stdout of "wal commands --json" */
-function archiveCommandOf(stdout) {
-  const { data } = JSON.parse(stdout);
-  const line = data.archiveCommand ?? data.archive_command;
-  if (typeof line !== 'string') throw new Error('"dbops wal commands --json" names no archiveCommand');
-  return line;
-}
-
 /**
- * @param {string} line
+ * What "dbops wal commands" prints for archive_command; it registers the cluster in the store, too.
+ * @param {Site} site
+ * @param {string} dataDir
  * @param {string} config
  */
-function withConfig(line, config) {
-  return line.includes('--config') ? line : line.replace('wal push %p', `wal push %p --config '${config}'`);
-}
-
-/**
- * dbops by its name, as archive_command has it.
- * @param {Site} site
- * @param {import('../lib/measure.mjs').Program} program
- */
-function inPath(site, program) {
-  const bin = path.join(site.dir, 'bin');
-  if (!fs.existsSync(bin)) {
-    fs.mkdirSync(bin);
-    fs.symlinkSync(path.join(projectRoot, 'bin', 'dbops.js'), path.join(bin, 'dbops'));
-  }
-  return { ...program, env: { ...program.env, PATH: `${bin}:${process.env['PATH'] ?? ''}` } };
+async function archiveCommandOf(site, dataDir, config) {
+  const program = dbopsProgram(['wal', 'commands', '--data-dir', dataDir, '--json'], { config });
+  const { code, stdout, stderr } = await runWatched(site.asServer(program));
+  if (code !== 0) throw new Error(`dbops wal commands: ${stderr.trim()}`);
+  /** @type {{ name: string, value: string }[]} */
+  const settings = JSON.parse(stdout).data.settings;
+  const line = settings.find(({ name }) => name === 'archive_command')?.value;
+  if (line === undefined) throw new Error('"dbops wal commands" has no archive_command');
+  return line;
 }
 
 /** Every segment is to be archived again. @param {string} dataDir */
@@ -198,7 +179,7 @@ async function rate(site, dataDir, count, command, folders) {
   for (const folder of folders) restoreFolder(folder);
   const archiver = fileURLToPath(new URL('../lib/archiver.mjs', import.meta.url));
   const program = { command: process.execPath, args: [archiver, dataDir, String(count), command] };
-  const { command: run, args, env } = site.asServer(inPath(site, program));
+  const { command: run, args, env } = site.asServer(program);
   const result = spawnSync(run, args, { env: { ...process.env, ...env }, encoding: 'utf8' });
   if (result.status !== 0)
     throw new Error(
