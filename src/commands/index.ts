@@ -219,9 +219,27 @@ export const commands: CommandEntry[] = [
   },
   {
     noun: 'backup',
+    verb: 'list',
+    summary: 'show what there is, where, how old, and whether it was verified and drilled',
+    load: () => backup('backupList'),
+  },
+  {
+    noun: 'backup',
     verb: 'verify',
     summary: 'read backups back from their stores and say what is wrong',
     load: () => backup('backupVerify'),
+  },
+  {
+    noun: 'backup',
+    verb: 'hold',
+    summary: 'keep a backup whatever its retention says',
+    load: () => backup('backupHold'),
+  },
+  {
+    noun: 'backup',
+    verb: 'release',
+    summary: 'take a hold off a backup',
+    load: () => backup('backupRelease'),
   },
   {
     noun: 'backup',

@@ -1,6 +1,7 @@
-import { defineHold } from './change-hold.ts';
+import { defineHold } from '../holds.ts';
+import { archiveHolds } from './hold-sort.ts';
 
-export const command = defineHold('hold', {
+export const command = defineHold(archiveHolds, 'hold', {
   examples: [
     {
       command: 'dbops archive hold 20260505 --reason "case 4711"',

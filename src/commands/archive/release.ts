@@ -1,6 +1,7 @@
-import { defineHold } from './change-hold.ts';
+import { defineHold } from '../holds.ts';
+import { archiveHolds } from './hold-sort.ts';
 
-export const command = defineHold('release', {
+export const command = defineHold(archiveHolds, 'release', {
   examples: [
     {
       command: 'dbops archive release 20260505 --reason "case 4711 is closed" --dry-run',

@@ -34,7 +34,7 @@ export const command = defineCommand<Options>({
   changes: false,
   examples: [
     { command: 'dbops backup verify --all', about: 'every byte of every copy, for cron' },
-    { command: 'dbops backup verify --all --store offsite', about: 'the copies in one store' },
+    { command: 'dbops backup verify 20261115', about: 'one backup, and what it builds on' },
   ],
   notes:
     'Reads every file from every store: size and sha256 as in the manifest, zstd decompresses it, tar and pg_restore can read\n' +

@@ -6,3 +6,6 @@ export { command as backupPrune } from '../backup/prune.ts';
 export { command as restorePitr } from '../restore/pitr.ts';
 export { command as restoreDatabase } from '../restore/database.ts';
 export { command as backupVerify } from '../backup/verify.ts';
+export { command as backupHold } from '../backup/hold.ts';
+export { command as backupList } from '../backup/list.ts';
+export { command as backupRelease } from '../backup/release.ts';

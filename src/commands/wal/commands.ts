@@ -66,9 +66,7 @@ function lines(wanted: WantedSetting): string[] {
 }
 
 /** The server itself, or its data directory where it cannot be reached. */
-async function lookAt(
-  context: CommandContext<Options>,
-): Promise<{
+async function lookAt(context: CommandContext<Options>): Promise<{
   server: WalSettingsRow | undefined;
   cluster: { systemIdentifier: string; walSegmentBytes: number };
 }> {
