@@ -3,9 +3,9 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { afterAll } from 'vitest';
 import { startServer, type Server } from '../../scripts/lib/postgres-server.mjs';
 import type { BackupManifest } from '../../src/backup/manifest.ts';
+import { afterFile } from './cleanup.ts';
 import { filesIn } from './archive-run.ts';
 import type { CliResult } from './cli.ts';
 import { ownDatabase, serverBinaries, waitUntil, type TestDatabase } from './database.ts';
@@ -69,7 +69,7 @@ export async function startSite(
     },
     initdbArgs: options.initdbArgs ?? [],
   });
-  afterAll(() => server.stop({ immediate: true }));
+  afterFile(() => server.stop({ immediate: true }));
   const db = ownDatabase(server);
   await db.query(
     "create table parts as select i, md5(i::text) as serial, 'first' as said from generate_series(1, 10000) as i",
@@ -177,7 +177,7 @@ export function giveTo(server: Pick<Server, 'dataDir'>, ...folders: string[]): v
 /** Unpacks a backup by hand: zstd, tar, and a folder for each tablespace. Returns the data directory. */
 export function unpack(backup: Pick<MadeBackup, 'folder' | 'manifest'>): string {
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'dbops-unpacked-'));
-  afterAll(() => fs.rmSync(dir, { recursive: true, force: true }));
+  afterFile(() => fs.rmSync(dir, { recursive: true, force: true }));
   fs.chmodSync(dir, 0o755);
   const data = path.join(dir, 'data');
   const { physical } = backup.manifest;

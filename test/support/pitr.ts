@@ -5,7 +5,6 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import pg from 'pg';
-import { afterAll } from 'vitest';
 import { startServer, type Server } from '../../scripts/lib/postgres-server.mjs';
 import { writeBackupManifest, type BackupManifest } from '../../src/backup/manifest.ts';
 import { backupPrefix } from '../../src/backup/place.ts';
@@ -19,6 +18,7 @@ import { parseLsn, segmentOfLsn } from '../../src/backup/wal/segment.ts';
 import { findTools } from '../../src/process/tools.ts';
 import { FileStore } from '../../src/storage/file.ts';
 import { newId } from '../../src/storage/id.ts';
+import { afterFile } from './cleanup.ts';
 import { ownDatabase, serverBinaries, waitUntil, type TestDatabase } from './database.ts';
 import type { PhysicalSite } from './physical.ts';
 import { privateSettings } from './settings.ts';
@@ -83,7 +83,7 @@ export async function startPitrSite(): Promise<PitrSite> {
       archive_command: `cp -p %p ${spool}/.%f && mv ${spool}/.%f ${spool}/%f`,
     },
   });
-  afterAll(() => server.stop({ immediate: true }));
+  afterFile(() => server.stop({ immediate: true }));
   const db = ownDatabase(server);
   await db.query('create table marks (id int primary key)');
   const stores = [new FileStore('near', near), new FileStore('far', far)];

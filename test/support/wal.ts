@@ -2,7 +2,6 @@
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { afterAll } from 'vitest';
 import type { WalSettings } from '../../src/config/backup.ts';
 import { registerCluster } from '../../src/backup/wal/cluster.ts';
 import type { WalContext } from '../../src/backup/wal/context.ts';
@@ -11,6 +10,7 @@ import { FileStore } from '../../src/storage/file.ts';
 import type { Store } from '../../src/storage/store.ts';
 import type { Log } from '../../src/output/log.ts';
 import type { Server } from '../../scripts/lib/postgres-server.mjs';
+import { afterFile } from './cleanup.ts';
 import { ownDatabase } from './database.ts';
 
 /** Keeps .ready files: every push is made by the test. */
@@ -20,7 +20,7 @@ export const archivesNothing = { archive_mode: 'on', archive_command: 'exit 1', 
 export function sharedDirectory(name: string): string {
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), `dbops-${name}-`));
   fs.chmodSync(dir, 0o777);
-  afterAll(() => fs.rmSync(dir, { recursive: true, force: true }));
+  afterFile(() => fs.rmSync(dir, { recursive: true, force: true }));
   return dir;
 }
 

@@ -2,7 +2,7 @@
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { afterAll } from 'vitest';
+import { afterFile } from './cleanup.ts';
 import { runDbops, spawnDbops, type CliResult, type RunningCli } from './cli.ts';
 import type { TestDatabase } from './database.ts';
 
@@ -19,7 +19,7 @@ export interface Workspace {
 /** Makes a workspace; it is removed after the tests of the file. */
 export function createWorkspace(database: Pick<TestDatabase, 'url'>, yaml: string): Workspace {
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'dbops-workspace-'));
-  afterAll(() => fs.rmSync(dir, { recursive: true, force: true }));
+  afterFile(() => fs.rmSync(dir, { recursive: true, force: true }));
   const configure = (text: string) => {
     fs.writeFileSync(path.join(dir, 'dbops.yaml'), text);
     for (const [, store = ''] of text.matchAll(/\burl: "file:\/\/(\/[^"]+)"/g)) {
