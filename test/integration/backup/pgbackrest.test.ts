@@ -2,7 +2,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
-import type { BackupManifest } from '../../../src/backup/manifest.ts';
+import { parseBackupManifest, type BackupManifest } from '../../../src/backup/manifest.ts';
 import { ownDatabase, waitUntil } from '../../support/database.ts';
 import { startPgbackrest, whyNoPgbackrest, type PgbackrestSite } from '../../support/pgbackrest.ts';
 import { createWorkspace, type Workspace } from '../../support/workspace.ts';
@@ -66,7 +66,7 @@ describe('backup create --kind pgbackrest', () => {
       expect(code, stderr).toBe(0);
       const { data } = JSON.parse(stdout) as Created;
       const stored = fs.readFileSync(path.join(store(), data.place, 'manifest.json'), 'utf8');
-      expect(JSON.parse(stored)).toEqual(data.manifest);
+      expect(parseBackupManifest(stored, data.place)).toEqual(data.manifest);
       made.push(data.manifest);
     }
     expect(made.map((item) => item.pgbackrest?.type)).toEqual(['full', 'incr', 'diff']);
