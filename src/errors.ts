@@ -62,8 +62,11 @@ export const exitCodeMeanings: readonly (readonly [code: string, meaning: string
     'refused, and nothing was changed: a precondition, a busy lock, a missing --yes, a privilege, a version',
   ],
   ['5', 'partly done; running it again finishes it'],
-  ['6', 'findings (partition check, doctor)'],
-  ['7', 'an outside tool or a store failed, an archive is damaged, or the result could not be written'],
+  ['6', 'findings (partition check, archive verify, backup verify and drill, doctor)'],
+  [
+    '7',
+    'an outside tool or a store failed, an archive or a backup is damaged, or the result could not be written',
+  ],
   ['130', 'interrupted by Ctrl-C'],
   ['143', 'ended by SIGTERM or SIGHUP'],
 ];

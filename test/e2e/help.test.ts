@@ -31,6 +31,7 @@ describe('help', () => {
     const codes = (await runDbops(['help', 'exit-codes'])).stdout;
     for (const code of new Set(Object.values(errorCodes)))
       expect(codes).toMatch(new RegExp(`^ *${String(code)}  `, 'm'));
+    for (const contract of [/wal push +1 /, /wal fetch +44 /]) expect(codes).toMatch(contract);
     const variables = (await runDbops(['help', 'environment'])).stdout;
     for (const [name] of environmentVariables) expect(variables).toContain(name);
   });

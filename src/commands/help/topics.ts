@@ -9,11 +9,31 @@ export interface Topic {
   text: () => Promise<string>;
 }
 
+/** What these two end with is part of how PostgreSQL calls them, so the table of all others does not hold for them. */
+const ownExitCodes: [command: string, code: string, meaning: string][] = [
+  [
+    'wal push',
+    '0',
+    'the file is durable in as many stores as wal.required, or was there with the same content',
+  ],
+  ['wal push', '1', 'anything else: PostgreSQL keeps the file and asks again'],
+  ['wal fetch', '0', 'the file is there, whole'],
+  ['wal fetch', '44', 'every store has answered that it is not there'],
+  [
+    'wal fetch',
+    'other',
+    'anything else; the line of "dbops wal commands" makes 255 of it, so that a recovery does not end early',
+  ],
+];
+
 /** What `dbops help <topic>` knows besides the commands. "help config" is the file; the noun has its own --help. */
 export const topics: Topic[] = [
   {
     name: 'exit-codes',
-    data: () => exitCodeMeanings.map(([code, meaning]) => ({ code, meaning })),
+    data: () => [
+      ...exitCodeMeanings.map(([code, meaning]) => ({ code, meaning })),
+      ...ownExitCodes.map(([command, code, meaning]) => ({ command, code, meaning })),
+    ],
     text: async () =>
       `${await renderTable(
         [...exitCodeMeanings],
@@ -21,7 +41,11 @@ export const topics: Topic[] = [
           { title: 'exit', value: ([code]) => code, align: 'right' },
           { title: 'meaning', value: ([, meaning]) => meaning },
         ],
-      )}\n\nWith --json an error is one line on stderr: {"error": {"code", "message", "hint", "detail", "exitCode"}}.`,
+      )}\n\nThe two that PostgreSQL runs have a contract of their own:\n${await renderTable(ownExitCodes, [
+        { title: 'command', value: ([command]) => command },
+        { title: 'exit', value: ([, code]) => code, align: 'right' },
+        { title: 'meaning', value: ([, , meaning]) => meaning },
+      ])}\n\nWith --json an error is one line on stderr: {"error": {"code", "message", "hint", "detail", "exitCode"}}.`,
   },
   {
     name: 'environment',
