@@ -243,6 +243,12 @@ export const commands: CommandEntry[] = [
   },
   {
     noun: 'backup',
+    verb: 'drill',
+    summary: 'restore a backup where nobody works, and prove what came back',
+    load: () => backup('backupDrill'),
+  },
+  {
+    noun: 'backup',
     verb: 'prune',
     summary: 'remove backups that no rule keeps, WAL that none needs, and what killed runs left',
     load: () => backup('backupPrune'),

@@ -40,5 +40,10 @@ async function ownerOf(directory: string): Promise<string> {
 /** Makes a directory that only its owner can enter; one that is there is given to the owner. */
 export async function makeOwnDirectory(path: string, account: Account): Promise<void> {
   await mkdir(path, { recursive: true, mode: 0o700 });
+  await giveTo(path, account);
+}
+
+/** Gives a file or a directory that we have made to the user of a server. */
+export async function giveTo(path: string, account: Account): Promise<void> {
   if (ownAccount().uid === 0) await chown(path, account.uid, account.gid);
 }

@@ -22,6 +22,8 @@ export interface PgbackrestRestore {
   timeline: string | undefined;
   /** Directories for tablespaces by their oid or name; the others go to where they were. */
   tablespaces: Record<string, string>;
+  /** A directory for those that are not named, below it; undefined: where they were. */
+  otherTablespaces?: string;
 }
 
 /**
@@ -77,6 +79,7 @@ function restoreOptions(site: PgbackrestSite, wish: PgbackrestRestore): string[]
     ...(wish.timeline === undefined ? [] : [`--target-timeline=${wish.timeline}`]),
     `--archive-mode=${wish.archiving}`,
     `--recovery-option=restore_command=${restoreCommand(site, wish.dataDirectory)}`,
+    ...(wish.otherTablespaces === undefined ? [] : [`--tablespace-map-all=${wish.otherTablespaces}`]),
     ...Object.entries(wish.tablespaces).map(([name, path]) => `--tablespace-map=${name}=${path}`),
   ];
 }

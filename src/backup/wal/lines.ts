@@ -34,15 +34,17 @@ export function archiveCommand(installation: Installation): string {
  * restore_command. PostgreSQL takes 1 to 125 for "there is no such file", which ends a recovery, and gives up above that:
  * only the positive answer of every store becomes 1, and everything else, Node missing or killed, 255. A segment that was
  * fetched ahead since the server started is moved into place without starting anything; an older one may be half on disk
- * after a crash of the host. `stores`: these alone are asked. Pure.
+ * after a crash of the host. `stores`: these alone are asked. With a `deadline` (60s) trouble ends the recovery: for one
+ * that nobody depends on. Pure.
  */
-export function restoreCommand(installation: Installation, stores: string[] = []): string {
+export function restoreCommand(installation: Installation, stores: string[] = [], deadline?: string): string {
+  const until = deadline === undefined ? '' : ` --deadline ${quoted(deadline)}`;
   const chosen = stores.map((store) => ` --store ${quoted(store)}`).join('');
   return [
     `f=${marked(installation, 'fetched', '%f')};`,
     'if [ "$f" -nt postmaster.pid ] && mv -f "$f" "%p"; then exit 0; fi;',
     'unset NODE_OPTIONS;',
-    `${program(installation)} wal fetch %f "%p"${chosen}${flags(installation)};`,
+    `${program(installation)} wal fetch %f "%p"${chosen}${until}${flags(installation)};`,
     `case $? in 0) exit 0;; ${String(absentExitCode)}) exit 1;; *) exit 255;; esac`,
   ].join(' ');
 }

@@ -1,6 +1,7 @@
 // Commands about backups. One chunk of the bundle: see index.ts.
 export { runCommand } from '../run.ts';
 export { command as backupCreate } from '../backup/create.ts';
+export { command as backupDrill } from '../backup/drill.ts';
 export { command as backupSchema } from '../backup/schema.ts';
 export { command as backupPrune } from '../backup/prune.ts';
 export { command as restorePitr } from '../restore/pitr.ts';

@@ -11,8 +11,6 @@ import {
 import { applyPitr, type PitrEnd, type PitrResult } from '../../backup/restore/pitr/restore.ts';
 import { parseMapping } from '../../backup/restore/pitr/tablespaces.ts';
 import { parseTarget } from '../../backup/restore/pitr/target.ts';
-import { restoreCommand } from '../../backup/wal/lines.ts';
-import type { Environment } from '../../config/environment.ts';
 import { DbopsError } from '../../errors.ts';
 import { confirm } from '../../output/confirm.ts';
 import { humanSeconds } from '../../output/human.ts';
@@ -20,7 +18,7 @@ import { findTools } from '../../process/tools.ts';
 import { defineCommand, type CommandContext, type Result } from '../command.ts';
 import { addYes, countOption } from '../options.ts';
 import { storesOf } from '../stores.ts';
-import { installation } from '../wal/installation.ts';
+import { recoveryOf } from './recovery.ts';
 
 interface Options {
   to: string;
@@ -183,17 +181,8 @@ async function contextOf(
     workDirectory,
     jobs: options.jobs === undefined ? settings.backup.jobs : countOption('--jobs', options.jobs),
     host: os.hostname(),
-    restoreCommand: (system, stores) => restoreCommand(installation(context, system), stores),
-    environment: storeEnvironment(env),
+    ...recoveryOf(context),
   };
-}
-
-/** What the restore_command needs of the environment beside what every child gets: variables of ours. */
-function storeEnvironment(env: Environment): Record<string, string> {
-  const own = Object.entries(env).filter(
-    (pair): pair is [string, string] => pair[0].startsWith('DBOPS_') && pair[1] !== undefined,
-  );
-  return Object.fromEntries(own);
 }
 
 function describe(result: PitrResult): string {

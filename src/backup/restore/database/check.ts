@@ -10,10 +10,16 @@ import type { RestoreContext } from './context.ts';
 /** counts: the rows of every table, sequences, large objects; hash: every row too, where the backup has the hashes. */
 export type VerifyLevel = 'counts' | 'hash' | 'none';
 
+/** Something in which a restored database is not what the backup recorded. */
+export interface Difference {
+  about: 'rows' | 'hashes' | 'sequences' | 'large objects';
+  text: string;
+}
+
 export interface CheckResult {
   rows: number;
   /** In what the restored database is not what the backup recorded; empty as a rule. */
-  differences: string[];
+  differences: Difference[];
 }
 
 /** Compares a restored database with what the manifest recorded in the dump's own snapshot. Reads every table. */
@@ -49,7 +55,7 @@ export async function checkRestored(
   } finally {
     for (const db of sessions) await db.close();
   }
-  result.differences.sort();
+  result.differences.sort((a, b) => (a.text < b.text ? -1 : 1));
   return result;
 }
 
@@ -61,7 +67,7 @@ async function compareTable(
 ): Promise<void> {
   const label = displayName(table);
   if (!(await hasRelation(db, table))) {
-    result.differences.push(`table ${label} is missing`);
+    result.differences.push({ about: 'rows', text: `table ${label} is missing` });
     return;
   }
   if (table.rows === null || table.dataExcluded) return;
@@ -71,11 +77,12 @@ async function compareTable(
       : { rows: await countTable(db, table), hash: null };
   result.rows += Number(found.rows);
   if (found.rows !== BigInt(table.rows)) {
-    result.differences.push(
-      `${label} has ${String(found.rows)} rows, and the backup has ${String(table.rows)}`,
-    );
+    result.differences.push({
+      about: 'rows',
+      text: `${label} has ${String(found.rows)} rows, and the backup has ${String(table.rows)}`,
+    });
   } else if (found.hash !== null && found.hash !== table.hash) {
-    result.differences.push(`the rows of ${label} are not those of the backup`);
+    result.differences.push({ about: 'hashes', text: `the rows of ${label} are not those of the backup` });
   }
 }
 
@@ -83,22 +90,25 @@ async function compareRest(db: Db, logical: LogicalPart, result: CheckResult): P
   for (const sequence of logical.sequences) {
     const found = (await hasRelation(db, sequence)) ? await findSequenceState(db, sequence) : undefined;
     const label = displayName(sequence);
-    if (found === undefined) result.differences.push(`sequence ${label} is missing`);
+    if (found === undefined)
+      result.differences.push({ about: 'sequences', text: `sequence ${label} is missing` });
     else if (
       sequence.lastValue !== null &&
       (found.lastValue !== sequence.lastValue || found.isCalled !== sequence.isCalled)
     ) {
-      result.differences.push(
-        `sequence ${label} stands at ${found.lastValue}, and in the backup at ${sequence.lastValue}`,
-      );
+      result.differences.push({
+        about: 'sequences',
+        text: `sequence ${label} stands at ${found.lastValue}, and in the backup at ${sequence.lastValue}`,
+      });
     }
   }
   if (logical.format === 'plain') return;
   const objects = await countLargeObjects(db);
   if (objects !== logical.largeObjects) {
-    result.differences.push(
-      `there are ${String(objects)} large objects, and ${String(logical.largeObjects)} in the backup`,
-    );
+    result.differences.push({
+      about: 'large objects',
+      text: `there are ${String(objects)} large objects, and ${String(logical.largeObjects)} in the backup`,
+    });
   }
 }
 

@@ -212,7 +212,7 @@ function problemsOf(errors: RestoreErrors, checked: CheckResult): string[] {
     ...(errors.count === 0
       ? []
       : [`the server refused ${String(errors.count)} statements:`, errors.describe()]),
-    ...checked.differences,
+    ...checked.differences.map((item) => item.text),
   ];
 }
 

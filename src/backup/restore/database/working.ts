@@ -5,7 +5,7 @@ import { ident, literal } from '../../../sql/quote.ts';
 import { listDatabases, listLiveRuns, type DatabaseRow } from '../../../sql/restore-database.ts';
 
 /** A database that a run works in until it is whole, or that it only looks into. */
-const workingName = /^dbops_(?:restoring|scratch)_([0-9a-f]{12})$/;
+const workingName = /^dbops_(restoring|scratch|drill)_([0-9a-f]{12})$/;
 
 /** What the comment on such a database begins with. */
 const marker = 'dbops:restoring';
@@ -16,7 +16,7 @@ export interface Working {
   name: string;
 }
 
-export function newWorking(kind: 'restoring' | 'scratch'): Working {
+export function newWorking(kind: 'restoring' | 'scratch' | 'drill'): Working {
   const token = randomBytes(6).toString('hex');
   return { token, name: `dbops_${kind}_${token}` };
 }
@@ -29,9 +29,9 @@ export function markStatement(working: Working, backup: string, purpose: string)
 /** Databases that killed runs have left: by their names ours, and no session of their run is alive. */
 export async function listAbandoned(db: Db, databases?: DatabaseRow[]): Promise<string[]> {
   const found = (databases ?? (await listDatabases(db))).flatMap((row) => {
-    const token = workingName.exec(row.name)?.[1];
-    // Between its making and its mark a database has no comment.
-    const isOurs = row.comment === null || row.comment.startsWith(marker);
+    const [, kind, token] = workingName.exec(row.name) ?? [];
+    // Between its making and its mark a database has no comment; that of a drill has the one that was restored.
+    const isOurs = kind === 'drill' || row.comment === null || row.comment.startsWith(marker);
     return token === undefined || !isOurs || !row.isOwn ? [] : [{ token, name: row.name }];
   });
   if (found.length === 0) return [];

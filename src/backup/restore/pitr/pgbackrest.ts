@@ -135,7 +135,8 @@ export async function applyPgbackrestPitr(
   };
 }
 
-function targetOf(target: Target): PgbackrestTarget {
+/** As pgBackRest takes it. Pure. */
+export function targetOf(target: Target): PgbackrestTarget {
   if (target.kind === 'time') return { kind: 'time', value: formatTime(target.micros) };
   if (target.kind === 'lsn') return { kind: 'lsn', value: formatLsn(target.lsn) };
   if (target.kind === 'name') return { kind: 'name', value: target.name };

@@ -1,9 +1,8 @@
 import { join } from 'node:path';
 import { DbopsError } from '../../../errors.ts';
 import type { Log } from '../../../output/log.ts';
-import type { Account } from '../../../process/account.ts';
 import { startServer, type RunningServer } from '../../cluster/server.ts';
-import type { Runner } from './context.ts';
+import type { Account } from '../../../process/account.ts';
 import { parseTime } from './target.ts';
 
 /** What the server said of its recovery. */
@@ -18,17 +17,21 @@ export interface Reached {
   stoppedBy: string | null;
   consistentLsn: string | null;
   isPaused: boolean;
+  /** Of WAL that were read. */
+  segments: number;
 }
 
 export interface RecoverOptions {
   account: Account;
-  programs: Pick<Runner['programs'], 'postgres'>;
+  programs: { postgres: string };
   dataDirectory: string;
   port: number | undefined;
   action: 'promote' | 'pause';
   /** Whether it must stop at a target: otherwise the end of the archive is where it ends. */
   hasStop: boolean;
   environment: Record<string, string>;
+  /** Of this run; they win over the files of the cluster. */
+  settings?: Record<string, string>;
   log: Log;
   signal: AbortSignal;
 }
@@ -56,6 +59,7 @@ export async function recover(options: RecoverOptions): Promise<{ server: Runnin
       log_line_prefix: '%m [%p] ',
       // A recovery that nobody looks at needs no settings as large as its source's, and never waits for larger ones.
       hot_standby: action === 'pause' ? 'on' : 'off',
+      ...options.settings,
     },
     onLine: (line) => watch.take(line),
   });
@@ -85,13 +89,13 @@ class RecoveryWatch {
     stoppedBy: null,
     consistentLsn: null,
     isPaused: false,
+    segments: 0,
   };
   readonly paused: Promise<void>;
   #pause: () => void = () => undefined;
   readonly #log: Log;
   readonly #problems: string[] = [];
   readonly #last: string[] = [];
-  #segments = 0;
   #saidAt = performance.now();
 
   constructor(log: Log) {
@@ -127,12 +131,12 @@ class RecoveryWatch {
   }
 
   #tell(): void {
-    this.#segments += 1;
+    this.reached.segments += 1;
     if (performance.now() - this.#saidAt < sayEveryMs) return;
     this.#saidAt = performance.now();
     this.#log.info(
-      { event: 'recovery_running', segments: this.#segments },
-      `recovery: ${String(this.#segments)} segments of WAL replayed so far`,
+      { event: 'recovery_running', segments: this.reached.segments },
+      `recovery: ${String(this.reached.segments)} segments of WAL replayed so far`,
     );
   }
 
