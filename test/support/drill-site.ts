@@ -21,9 +21,10 @@ export interface BaseDrillSite extends PhysicalSite, DrillSite {
   archived: () => Promise<void>;
 }
 
-/** Starts the cluster; it is stopped after the tests of the file. `segmentMegabytes` keeps stores small. */
-export async function startDrillSite(initdbArgs: string[] = []): Promise<BaseDrillSite> {
-  const site = await startSite({ initdbArgs: ['--wal-segsize=1', ...initdbArgs] });
+/** Starts the cluster, with small segments; it is stopped after the tests of the file. */
+export async function startDrillSite(initdbArgs: string[] = [], binDir?: string): Promise<BaseDrillSite> {
+  const own = binDir === undefined ? {} : { binDir };
+  const site = await startSite({ initdbArgs: ['--wal-segsize=1', ...initdbArgs], ...own });
   const drills = drillDirectory(site.dir);
   const spool = path.join(site.dir, 'spool');
   giveTo(site.server, spool);

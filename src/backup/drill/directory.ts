@@ -111,14 +111,14 @@ async function endNow(dataDirectory: string): Promise<void> {
 }
 
 /**
- * Refuses a directory that is, holds or lies in one of a server: those of the source as far as they are known, and any data
- * directory at all. Throws refused.
+ * Refuses a directory that is or lies in one of a server: those of the source as far as they are known, and any data
+ * directory at all. Beside one a drill has a directory of a name that nobody else uses. Throws refused.
  */
 export async function refuseServerDirectory(parent: string, known: readonly string[]): Promise<void> {
   const own = await realpath(parent);
   for (const path of known) {
     const other = await realpath(path).catch(() => path);
-    if (isWithin(own, other) || isWithin(other, own)) throw isServers(parent, other);
+    if (isWithin(own, other)) throw isServers(parent, other);
   }
   for (let folder = own; ; folder = dirname(folder)) {
     if ((await stat(join(folder, 'PG_VERSION')).catch(() => undefined)) !== undefined)
