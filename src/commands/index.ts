@@ -225,6 +225,12 @@ export const commands: CommandEntry[] = [
   },
   {
     noun: 'backup',
+    verb: 'show',
+    summary: 'show everything of one backup, or how one gets to a moment',
+    load: () => backup('backupShow'),
+  },
+  {
+    noun: 'backup',
     verb: 'verify',
     summary: 'read backups back from their stores and say what is wrong',
     load: () => backup('backupVerify'),

@@ -10,3 +10,4 @@ export { command as backupVerify } from '../backup/verify.ts';
 export { command as backupHold } from '../backup/hold.ts';
 export { command as backupList } from '../backup/list.ts';
 export { command as backupRelease } from '../backup/release.ts';
+export { command as backupShow } from '../backup/show.ts';
