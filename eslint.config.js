@@ -21,7 +21,7 @@ const layers = {
   archive: ['catalogue', 'partition', 'plan', 'state', 'sql', 'pg', 'storage', ...shared],
   backup: ['archive', 'catalogue', 'partition', 'plan', 'state', 'sql', 'pg', 'storage', ...shared],
   rows: ['plan', 'state', 'sql', 'pg', ...shared],
-  doctor: ['partition', 'plan', 'state', 'sql', 'pg', 'storage', ...shared],
+  doctor: ['backup', 'partition', 'plan', 'state', 'sql', 'pg', 'storage', ...shared],
   commands: [
     'doctor',
     'backup',

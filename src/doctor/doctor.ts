@@ -3,6 +3,7 @@ import { DbopsError } from '../errors.ts';
 import type { Db } from '../pg/connection.ts';
 import { findTools } from '../process/tools.ts';
 import { getSessionFacts } from '../sql/doctor.ts';
+import { backupTools, checkCluster, checkPlaces, judgeBackupTools, wantsBackups } from './backups.ts';
 import { finding, type Finding } from './finding.ts';
 import { checkHost, clientTools } from './host.ts';
 import { checkServer } from './server.ts';
@@ -30,7 +31,9 @@ export interface Diagnosis {
  */
 export async function diagnose(options: DoctorOptions): Promise<Diagnosis> {
   const { settings } = options;
-  const tools = findTools(clientTools, options.searchPath);
+  const hasBackups = wantsBackups(settings);
+  const names = [...new Set([...clientTools, ...(hasBackups ? backupTools : [])])];
+  const tools = findTools(names, options.searchPath);
   let connectionError: DbopsError | undefined;
   let serverMajor: number | undefined;
   const server: Finding[] = [];
@@ -39,6 +42,7 @@ export async function diagnose(options: DoctorOptions): Promise<Diagnosis> {
     serverMajor = Math.floor(db.server.versionNum / 10_000);
     server.push(...(await checkServer(db, settings, await getSessionFacts(db, settings.stateSchema))));
     server.push(...(await checkExtensions(db, settings)), ...(await checkSets(db, settings)));
+    if (hasBackups) server.push(...(await checkCluster(db, settings)));
   } catch (error) {
     const isUnreachable =
       error instanceof DbopsError && (error.exitCode === 3 || error.code === 'unsupported_version');
@@ -47,6 +51,12 @@ export async function diagnose(options: DoctorOptions): Promise<Diagnosis> {
     server.push(finding('server.connection', 'crit', error.message, error.hint));
   }
   const host = checkHost(settings, options.nodeVersion, await tools, serverMajor);
+  const backups = hasBackups
+    ? [
+        ...judgeBackupTools(await tools, serverMajor, settings.backup.pgbackrest !== undefined),
+        ...(await checkPlaces(settings)),
+      ]
+    : [];
   const stores = await checkStores(settings, new Date(), options.signal);
-  return { findings: [...host, ...server, ...stores], connectionError };
+  return { findings: [...host, ...backups, ...server, ...stores], connectionError };
 }

@@ -169,6 +169,47 @@ describe('doctor', () => {
     expect(status((await doctor(made.url, twoTables)).findings, 'extension.pg_partman')).toBe('ok');
   });
 
+  it('looks at what backups need where they are configured, and says nothing of them where not', async () => {
+    const made = await database();
+    const of = (findings: Finding[]) => findings.filter((item) => /^(backup|wal)\./.test(item.check));
+    expect(of((await doctor(made.url)).findings)).toEqual([]);
+    const store = folder();
+    const yaml = `stores: { near: { url: "file://${store}" } }\nbackup: { workDirectory: "${store}/work" }\nwal: { spool: "/proc/spool" }\n`;
+    const { findings, text } = await doctor(made.url, yaml);
+    expect(
+      of(findings)
+        .map((item) => item.check)
+        .sort(),
+      text,
+    ).toEqual([
+      'backup.cluster',
+      'backup.copies',
+      'backup.directory',
+      'backup.dumps',
+      'backup.recovery',
+      'backup.replication',
+      'wal.archive',
+      'wal.spool',
+    ]);
+    expect(status(findings, 'backup.copies')).toBe('warn');
+    expect(status(findings, 'backup.directory')).toBe('ok');
+    expect(findings.find((item) => item.check === 'backup.directory')?.text).toContain('to be made');
+    expect(status(findings, 'backup.replication')).toBe('ok');
+    expect(status(findings, 'wal.archive')).toBe('warn');
+    expect(fs.existsSync(path.join(store, 'work'))).toBe(false);
+
+    const role = `dbops_plain_${randomBytes(4).toString('hex')}`;
+    await made.query(`create role ${role} login`);
+    cleanups.push(() => made.query(`drop role ${role}`).then(() => undefined));
+    const url = new URL(made.url);
+    url.username = role;
+    const plain = (await doctor(url.href, yaml)).findings.find((item) => item.check === 'backup.replication');
+    expect(plain).toMatchObject({
+      status: 'warn',
+      hint: expect.stringContaining(`alter role ${role} with replication`) as string,
+    });
+  });
+
   it('reports the host when the server cannot be reached: exit 3', async () => {
     const { code, findings } = await doctor('postgresql://me:hunter2@127.0.0.1:1/x');
     expect(code).toBe(3);

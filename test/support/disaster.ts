@@ -3,8 +3,8 @@ import { randomBytes } from 'node:crypto';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { afterAll } from 'vitest';
 import type { Server } from '../../scripts/lib/postgres-server.mjs';
+import { afterFile } from './cleanup.ts';
 import { runProgram, type CliResult } from './cli.ts';
 import {
   databaseUrl,
@@ -63,7 +63,7 @@ export async function openDisasterSite(schema: string[], settings = ''): Promise
   );
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'dbops-disaster-'));
   fs.chmodSync(dir, 0o755);
-  afterAll(async () => {
+  afterFile(async () => {
     for (const name of fs.readdirSync(path.join(dir, 'pg'))) await endServer(path.join(dir, 'pg', name));
     await server.stop({ immediate: true });
     fs.rmSync(dir, { recursive: true, force: true });

@@ -2,8 +2,8 @@
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { afterAll } from 'vitest';
 import { exampleConfig, generateExampleRows, loadExampleSchema } from '../../scripts/lib/ai-factory.mjs';
+import { afterFile } from './cleanup.ts';
 import { runProgram, type CliResult } from './cli.ts';
 import { createDatabase, type TestDatabase } from './database.ts';
 
@@ -102,7 +102,7 @@ export interface ExampleShell {
 export async function openExampleShell(): Promise<ExampleShell> {
   const database = await createDatabase('examples');
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'dbops-examples-'));
-  afterAll(async () => {
+  afterFile(async () => {
     fs.rmSync(dir, { recursive: true, force: true });
     await database.drop();
   });

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { judgeArchiving, judgeBackupTools, judgeCopies } from '../../src/doctor/backups.ts';
 import { checkHost } from '../../src/doctor/host.ts';
 import { judgeClock } from '../../src/doctor/server.ts';
 import { findTools } from '../../src/process/tools.ts';
@@ -74,5 +75,75 @@ describe('tools', () => {
       version: process.versions.node,
       major: Number.parseInt(process.versions.node, 10),
     });
+  });
+});
+
+describe('backups', () => {
+  const tool = (name: string, major: number) => ({ name, path: `/x/${name}`, version: `${major}.1`, major });
+  const all = (major: number) => [
+    ...['pg_dump', 'pg_dumpall', 'pg_restore', 'pg_basebackup', 'pg_verifybackup', 'postgres', 'initdb'].map(
+      (name) => tool(name, major),
+    ),
+    tool('pg_waldump', major),
+    tool('zstd', 1),
+    tool('tar', 1),
+  ];
+
+  it("are made by programs of the server's own major: a newer one does not help", () => {
+    expect(judgeBackupTools(all(15), 15, false).map((item) => item.status)).toEqual(['ok', 'ok', 'ok']);
+    const [dumps, cluster, recovery] = judgeBackupTools(all(16), 15, false);
+    expect(dumps).toMatchObject({
+      status: 'warn',
+      text: 'pg_dump, pg_dumpall, pg_restore of PostgreSQL 15 not found: no dumps on this host',
+    });
+    expect(cluster?.hint).toContain('apt-get install postgresql-client-15');
+    expect(recovery?.hint).toContain('apt-get install postgresql-15');
+  });
+
+  it('need zstd and tar of any version, and pgBackRest where it is configured', () => {
+    const without = all(15).filter(({ name }) => name !== 'tar');
+    expect(judgeBackupTools(without, 15, true).filter((item) => item.status === 'crit')).toMatchObject([
+      { check: 'backup.compressor', hint: 'apt-get install tar' },
+      { check: 'backup.pgbackrest' },
+    ]);
+  });
+
+  it('want more than one copy', () => {
+    expect(judgeCopies([], 0).status).toBe('crit');
+    expect(judgeCopies(['near'], 1).status).toBe('warn');
+    expect(judgeCopies(['near', 'far'], 2)).toMatchObject({ status: 'ok' });
+  });
+
+  const ours = {
+    archiveMode: 'on',
+    archiveCommand: '"/usr/bin/node" "/x/dbops.js" wal push "%p" && exit 0; exit 1',
+    archiveLibrary: '',
+    archiveTimeoutSeconds: 60,
+  };
+  const at = (second: number) => new Date(second * 1000);
+  const archiver = { lastArchived: 'a', lastArchivedAt: at(2), lastFailed: 'b', lastFailedAt: at(1) };
+
+  it.each([
+    ['ours', {}, {}, false, 'ok', 'archived by dbops'],
+    ['off', { archiveMode: 'off' }, {}, false, 'warn', 'archive_mode is off'],
+    ['another', { archiveCommand: 'cp %p /x/%f' }, {}, false, 'warn', 'is not that of dbops'],
+    ['unreadable', { archiveCommand: '' }, {}, false, 'warn', 'may not be read'],
+    ['a library', { archiveLibrary: 'basic_archive' }, {}, false, 'warn', 'takes the place of'],
+    ['slow', { archiveTimeoutSeconds: 0 }, {}, false, 'warn', 'archive_timeout is 0'],
+    ['failing', {}, { lastFailedAt: at(3) }, false, 'crit', 'b could not be archived at 1970-01-01T00:00:03'],
+    ['never', {}, { lastArchivedAt: null }, false, 'crit', 'could not be archived'],
+    ['pgBackRest', { archiveCommand: 'pgbackrest archive-push %p' }, {}, true, 'ok', 'by pgBackRest'],
+    [
+      'pgBackRest, unasked',
+      { archiveCommand: 'pgbackrest archive-push %p' },
+      {},
+      false,
+      'warn',
+      'is not that',
+    ],
+  ] as const)('WAL: %s', (_, server, said, isPgbackrest, status, words) => {
+    const judged = judgeArchiving({ ...ours, ...server }, { ...archiver, ...said }, isPgbackrest);
+    expect(judged).toMatchObject({ check: 'wal.archive', status });
+    expect(judged.text).toContain(words);
   });
 });

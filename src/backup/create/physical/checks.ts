@@ -72,7 +72,13 @@ export function rdsSnapshotCommand(host: string, wish: Pick<BackupWish, 'reason'
 }
 
 /** Opens a replication connection as pg_basebackup will. Throws privilege_missing or refused, with what helps. */
-export async function reachWalsender(context: BackupContext, facts: ClusterFacts): Promise<SystemIdentity> {
+export async function reachWalsender(
+  context: {
+    db: Pick<BackupContext['db'], 'server'>;
+    settings: Pick<BackupContext['settings'], 'connection'>;
+  },
+  facts: Pick<ClusterFacts, 'canReplicate' | 'maxWalSenders'>,
+): Promise<SystemIdentity> {
   const { user } = context.db.server;
   if (!facts.canReplicate) {
     throw new DbopsError('privilege_missing', `role "${user}" may not copy the cluster`, {
