@@ -12,10 +12,12 @@ const ROWS = 20_000;
 const BUSY_TABLE = 'public.judgment_executions';
 
 /**
- * @param {{ url: string, version: string, dir: string }} server empty; stays filled. Its directory takes the store
+ * @param {{ url: string, version: string, dir: string, binDir: string }} server empty; stays filled. Its directory takes the store
  */
-export async function tour({ url, version, dir }) {
-  const env = { DATABASE_URL: url, DBOPS_CONFIG: configWithStore(dir) };
+export async function tour({ url, version, dir, binDir }) {
+  // The server may not be on the PATH, and its programs are those that backups need.
+  const PATH = `${binDir}${path.delimiter}${process.env['PATH'] ?? ''}`;
+  const env = { DATABASE_URL: url, DBOPS_CONFIG: configWithStore(dir), PATH };
   heading('The example');
   await loadExampleSchema(url);
   generateExampleRows(url, ROWS);
@@ -57,7 +59,11 @@ export async function tour({ url, version, dir }) {
   if (missing.length === 0) await coldAndBack(url, env);
   else say(`\nThe cold archive needs ${missing.join(' and ')} on this host and is left out.`);
 
-  heading('10. What was done, by which run');
+  const programs = missingForBackups(binDir);
+  if (programs.length === 0) await backupAndDrill(env);
+  else say(`\nBackups need ${programs.join(', ')} beside the server, and are left out.`);
+
+  heading('11. What was done, by which run');
   await showDbops('history', { env });
 
   heading('What changed');
@@ -66,6 +72,30 @@ export async function tour({ url, version, dir }) {
   say(`created         ${after.partitions - before.partitions + after.detached}`);
   say(`detached        ${after.detached}, in quarantine: "dbops partition attach" brings them back`);
   say(`first inserts   would have failed after ${before.until}; now after ${after.until}`);
+}
+
+/**
+ * A dump, restored where nobody works and compared with what it was made of.
+ * @param {Record<string, string>} env
+ */
+async function backupAndDrill(env) {
+  heading(
+    '10. A dump of the database, and a drill: restored on a server of its own, and compared row by row',
+  );
+  await showDbops('backup create --kind logical', { env });
+  await showDbops('backup drill --kind logical', { env });
+  await showDbops('backup list', { env });
+}
+
+/**
+ * What backups and drills need on this host, as dbops looks for it: beside the server, and zstd on the PATH.
+ * @param {string} binDir
+ */
+function missingForBackups(binDir) {
+  const names = ['psql', 'pg_dump', 'pg_dumpall', 'pg_restore'];
+  const missing = names.filter((name) => !fs.existsSync(path.join(binDir, name)));
+  const hasZstd = spawnSync('zstd', ['--version'], { stdio: 'ignore' }).status === 0;
+  return [...missing, ...(hasZstd ? [] : ['zstd'])];
 }
 
 const COLD = 'public.raw_mes_production';
@@ -121,12 +151,18 @@ async function coldAndBack(url, env) {
 function configWithStore(dir) {
   const store = path.join(dir, 'store');
   const work = path.join(dir, 'work');
-  for (const folder of [store, work]) fs.mkdirSync(folder, { recursive: true });
+  const drill = path.join(dir, 'drill');
+  for (const folder of [store, work, drill]) fs.mkdirSync(folder, { recursive: true });
   const file = path.join(dir, 'dbops.yaml');
-  fs.writeFileSync(
-    file,
-    `stores:\n  local: { url: "file://${store}" }\narchive: { workDirectory: "${work}" }\n\n${fs.readFileSync(exampleConfig, 'utf8')}`,
-  );
+  const places = [
+    `stores:\n  local: { url: "file://${store}" }`,
+    `archive: { workDirectory: "${work}" }`,
+    // A drill refuses a directory in which there are data directories of others.
+    `backup: { workDirectory: "${work}", drill: { directory: "${drill}" } }`,
+  ];
+  // The example says how long backups are kept, and a key may stand once.
+  const example = fs.readFileSync(exampleConfig, 'utf8').replace(/^backup:\n(?:(?: .*)?\n)*/m, '');
+  fs.writeFileSync(file, `${places.join('\n')}\n\n${example}`);
   return file;
 }
 
