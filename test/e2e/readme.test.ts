@@ -2,7 +2,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { openExampleShell, shownCommands, withArchiveId } from '../support/examples.ts';
+import { openExampleShell, shownCommands, withRealIds } from '../support/examples.ts';
 
 const projectRoot = path.resolve(import.meta.dirname, '..', '..');
 const documents = [
@@ -58,7 +58,7 @@ describe.each(withCommands)('%s', (document) => {
   it(`shows ${commands.length} commands that work`, async () => {
     const shell = await openExampleShell();
     for (const { line, exits, at } of commands) {
-      const { code, stdout, stderr } = await shell.run(await withArchiveId(shell, line));
+      const { code, stdout, stderr } = await shell.run(await withRealIds(shell, line));
       expect(code, `${document}:${at} $ ${line}\n${stdout}${stderr}`).toBe(exits);
     }
   });

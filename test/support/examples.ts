@@ -80,15 +80,22 @@ function finish(command: ShownCommand): ShownCommand {
   return { ...command, line, exits };
 }
 
-/** Stands for the id of an archive in texts: that of a test is another each time. */
-const shownArchive = /\b20260605T031500Z-1a2b3c4d\b/g;
+/** Stand for the ids of an archive and of a dump in texts: those of a test are others each time. */
+const shownIds = {
+  '20260605T031500Z-1a2b3c4d': 'archive',
+  '20261121T013000Z-6c1d9e20': 'logical',
+};
 
-/** The same line with the id of the oldest archive that the shell's database knows. */
-export async function withArchiveId(shell: ExampleShell, line: string): Promise<string> {
-  if (!line.match(shownArchive)) return line;
-  const { stdout } = await shell.run('dbops archive list --json');
-  const { data } = JSON.parse(stdout) as { data: { archives: { id: string }[] } };
-  return line.replaceAll(shownArchive, data.archives[0]?.id ?? 'no archive');
+/** The same line with the id of the newest one that the shell's database knows. */
+export async function withRealIds(shell: ExampleShell, line: string): Promise<string> {
+  let filled = line;
+  for (const [shown, kind] of Object.entries(shownIds)) {
+    if (!line.includes(shown)) continue;
+    const { stdout } = await shell.run(`dbops backup list --kind ${kind} --json`);
+    const { data } = JSON.parse(stdout) as { data: { backups: { id: string }[] } };
+    filled = filled.replaceAll(shown, data.backups[0]?.id ?? `no ${kind}`);
+  }
+  return filled;
 }
 
 /** A bash, which the completions of one need, on the AI Factory example, with its configuration in the working directory. */
