@@ -20,6 +20,14 @@ const schema = [
      id bigint generated always as identity primary key, at timestamptz not null default clock_timestamp(),
      customer text not null)`,
   'create index on public.orders (customer)',
+  "create type public.state as enum ('ok', 'bad')",
+  'create table public.readings (at date not null, line int, state public.state) partition by range (at)',
+  ...['09', '10', '11'].map(
+    (month) =>
+      `create table public.readings_y2026m${month} partition of public.readings
+         for values from ('2026-${month}-01') to ('2026-${String(Number(month) + 1)}-01')`,
+  ),
+  "insert into public.readings select date '2026-09-01' + i, i, 'ok' from generate_series(0, 90) as i",
 ];
 
 const insert = (count: number) =>
@@ -88,6 +96,18 @@ describe.skipIf(reason !== undefined)(`disasters${reason === undefined ? '' : ` 
       await site.follow(sectionBlocks(document, 'A dropped table').flat(), { [shownDump]: id });
       expect(await digest(site.db)).toBe(dumped);
       await site.db.query(insert(1));
+    });
+
+    it('a lost partition', async () => {
+      const { id } = await site.ask<{ id: string }>('dbops backup create --kind logical');
+      const before = await digest(site.db, 'public.readings');
+      await site.db.query('drop table public.readings_y2026m10');
+      expect(await digest(site.db, 'public.readings')).not.toBe(before);
+      const shown = await site.follow(sectionBlocks(document, 'A lost partition').flat(), {
+        [shownDump]: id,
+      });
+      expect(shown.slice(2, 4)).toEqual(['31\n', 't\n']);
+      expect(await digest(site.db, 'public.readings')).toBe(before);
     });
 
     it('a lost database', async () => {
