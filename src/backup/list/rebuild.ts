@@ -100,7 +100,7 @@ function addFound(facts: Facts, backup: SurveyedBackup, row: BackupRow | undefin
   if (manifest === undefined) return;
   if (row?.state === 'removed' && row.stores.length > 0) {
     facts.plan.differences.push(
-      `the removal of backup ${id} was begun; the next "dbops backup prune" finishes it`,
+      `the removal of backup ${id} was begun; the next "dbops backup prune" finishes it, or takes it back`,
     );
     return;
   }

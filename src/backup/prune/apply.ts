@@ -11,9 +11,11 @@ import { findPin } from '../catalogue/pin.ts';
 import { isPhysical } from '../catalogue/facts.ts';
 import { isBeforeCutoff, walCutoff } from '../retention/wal.ts';
 import { listWal } from '../wal/archive.ts';
-import { expireBackup, type PgbackrestFacts } from './pgbackrest.ts';
-import { gatherFacts, whyBlocked, type PruneContext } from './gather.ts';
+import { expireBackup } from './pgbackrest.ts';
+import { gatherFacts, whyWalStays, type PruneContext, type PruneFacts } from './gather.ts';
+import { findLease } from './lease.ts';
 import { planBackupPrune, type BackupPrunePlan, type PruneOptions, type PruneTarget } from './plan.ts';
+import { isOfCluster } from './sweep.ts';
 
 export interface PrunedBackups {
   removed: { backup: string; kind: string; stores: string[]; why: string }[];
@@ -42,14 +44,18 @@ export async function applyBackupPrune(context: PruneContext, options: PruneOpti
       notes: plan.notes,
     };
     const problems: Problem[] = [];
-    if (plan.targets.length + plan.remains.length > 0)
+    if (plan.targets.length + plan.remains.length + plan.revived.length > 0)
       await context.history.begin(
         db,
         plan.targets.map((target) => target.id),
       );
+    for (const { id, stores } of plan.revived) {
+      await recordBackupStores(db, context.settings.stateSchema, id, stores);
+      await recordBackupState(db, context.settings.stateSchema, id, 'done', null);
+    }
     const stays = new Set<string>();
     for (const target of plan.targets) {
-      const kept = await removeBackup(context, target, plan.facts.pgbackrest, stays, problems);
+      const kept = await removeBackup(context, target, plan.facts, stays, problems);
       if (kept === undefined) {
         const { id, kind, stores, why } = target;
         done.removed.push({ backup: id, kind, stores: stores.map((store) => store.name), why });
@@ -72,7 +78,7 @@ export async function applyBackupPrune(context: PruneContext, options: PruneOpti
 async function removeBackup(
   context: PruneContext,
   target: PruneTarget,
-  pgbackrest: PgbackrestFacts,
+  facts: PruneFacts,
   stays: Set<string>,
   problems: Problem[],
 ): Promise<string | undefined> {
@@ -81,10 +87,10 @@ async function removeBackup(
   if (stays.has(id)) return 'what builds on it stays';
   const row = { schema: settings.stateSchema, stores: [...staysIn, ...stores.map((store) => store.name)] };
   try {
-    const kept = (await whyHeld(stores, place, signal)) ?? (await whyInUse(context, target));
+    const kept = (await whyHeld(stores, place, signal)) ?? (await whyInUse(context, target, facts));
     if (kept !== undefined) return visible(kept);
     // Where the run ends here, the next one finds that pgBackRest does not have it any more.
-    if (staysIn.length === 0) await expireBackup(pgbackrest, target.manifest, signal);
+    if (staysIn.length === 0) await expireBackup(facts.pgbackrest, target.manifest, signal);
   } catch (error) {
     // A store that cannot say whether it is held, or a pgBackRest that refuses.
     problems.push({ table: id, error: ours(error) });
@@ -117,15 +123,27 @@ async function removeBackup(
 }
 
 /** What has come up since the plan was made: a restore that reads it, or a backup that may build on it. */
-async function whyInUse(context: PruneContext, target: PruneTarget): Promise<string | undefined> {
+async function whyInUse(
+  context: PruneContext,
+  target: PruneTarget,
+  facts: PruneFacts,
+): Promise<string | undefined> {
   const { db, signal } = context;
-  if (isPhysical(target.kind) && (await isJobRunning(db, 'backup')))
-    return 'a backup is being made, and may build on it';
+  if (isPhysical(target.kind)) {
+    if (await isJobRunning(db, 'backup')) return 'a backup is being made, and may build on it';
+    const lease = await whoMakes(context, facts);
+    if (lease !== undefined) return lease;
+  }
   for (const store of target.stores) {
     const pin = await findPin(store, target.place, context.now, signal);
     if (pin !== undefined) return pin;
   }
   return undefined;
+}
+
+/** As the lease says at this moment. */
+async function whoMakes({ now, signal }: PruneContext, facts: PruneFacts): Promise<string | undefined> {
+  return await findLease(facts.stores, facts.systemIdentifier, now, signal);
 }
 
 async function sweep(
@@ -137,6 +155,11 @@ async function sweep(
   const { db, settings, log, signal, applied } = context;
   for (const { store, place, id, row } of plan.remains) {
     try {
+      const lease = isOfCluster(place) ? await whoMakes(context, plan.facts) : undefined;
+      if (lease !== undefined) {
+        done.notes.push(`what is left of backup ${id} stays: ${lease}`);
+        continue;
+      }
       await removeCopy(store, place, signal);
       await recordSwept(db, settings.stateSchema, row, store);
       applied.changes += 1;
@@ -197,7 +220,12 @@ async function removeWal(
       : [],
   );
   const cutoff = plan.cutoff === undefined ? undefined : walCutoff(left);
-  if (cutoff === undefined || whyBlocked(facts, 'base', null) !== undefined) return;
+  if (cutoff === undefined || whyWalStays(facts) !== undefined) return;
+  const lease = await whoMakes(context, facts);
+  if (lease !== undefined) {
+    done.wal.why = `WAL stays: ${lease}`;
+    return;
+  }
   const { signal } = context;
   for (const store of plan.stores) {
     try {

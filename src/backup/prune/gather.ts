@@ -1,7 +1,5 @@
-import { text as readText } from 'node:stream/consumers';
 import { findMissing } from '../../catalogue/presence.ts';
 import { ours } from '../../catalogue/stored.ts';
-import { DbopsError } from '../../errors.ts';
 import type { JobContext } from '../../partition/context.ts';
 import { isJobRunning } from '../../pg/advisory-lock.ts';
 import { inParallel } from '../../process/parallel.ts';
@@ -18,7 +16,7 @@ import {
   type SurveyedBackup,
 } from '../catalogue/survey.ts';
 import type { BackupContext } from '../context.ts';
-import { backupsPrefix } from '../place.ts';
+import { findLease } from './lease.ts';
 import { askPgbackrest, type PgbackrestFacts } from './pgbackrest.ts';
 
 export interface PruneContext extends JobContext {
@@ -56,6 +54,8 @@ export async function gatherFacts(context: PruneContext): Promise<PruneFacts> {
   const { systemIdentifier } = await getServerIdentity(db);
   const stores = await Promise.all(settings.stores.map((store) => context.openStore(store.name)));
   const jobs = settings.backup.jobs * 4;
+  // Who makes a backup is asked first: what it then lays into a store is seen with its maker, or not at all.
+  const lease = await findLease(stores, systemIdentifier, now, signal);
   const isMaking = await isJobRunning(db, 'backup');
   const rows = await listBackupRows(db, settings.stateSchema, backupStates);
   const all = await surveyBackups(stores, { systemIdentifier, signal, jobs });
@@ -77,7 +77,7 @@ export async function gatherFacts(context: PruneContext): Promise<PruneFacts> {
       context,
       survey.backups.flatMap(({ manifest }) => manifest ?? []),
     ),
-    lease: await findForeignLease(stores, systemIdentifier, now, signal),
+    lease,
   };
   await inParallel(jobs, survey.backups, signal, async (backup, own) => {
     facts.trouble.set(backup.id, await troubleOf(backup, own));
@@ -109,31 +109,6 @@ async function troubleOf(backup: SurveyedBackup, signal: AbortSignal): Promise<C
       );
   }
   return trouble;
-}
-
-/** A base backup that is made from another host or through another database holds a lease in its stores. */
-async function findForeignLease(
-  stores: Store[],
-  systemIdentifier: string,
-  now: Date,
-  signal: AbortSignal,
-): Promise<string | undefined> {
-  for (const store of stores) {
-    try {
-      const key = `${backupsPrefix(systemIdentifier, null)}lease.json`;
-      const lease = JSON.parse(await readText(await store.get(key, { signal }))) as {
-        host?: unknown;
-        expiresAt?: unknown;
-      } | null;
-      if (Date.parse(String(lease?.expiresAt)) > now.getTime())
-        return `a base backup is being made from host ${String(lease?.host)}`;
-    } catch (error) {
-      // A store that fails keeps everything anyway, and what is no lease holds nothing.
-      if (!(error instanceof SyntaxError) && (!(error instanceof DbopsError) || error.exitCode > 128))
-        throw error;
-    }
-  }
-  return undefined;
 }
 
 /**
@@ -184,6 +159,20 @@ function lostCopy(facts: PruneFacts, row: BackupRow): string | undefined {
     const problem = trouble?.get(name);
     if (problem !== undefined)
       return `backup ${row.id} is damaged in "${name}" (${problem}): dbops backup verify ${row.id} --repair`;
+  }
+  return undefined;
+}
+
+/** Why no WAL goes: more than with a backup, since one that is in none of these stores needs its WAL all the same. */
+export function whyWalStays(facts: PruneFacts): string | undefined {
+  const blocked = whyBlocked(facts, 'base', null);
+  if (blocked !== undefined) return blocked;
+  for (const row of facts.rows) {
+    if (row.state !== 'done' || !isPhysical(row.kind)) continue;
+    const lost = lostCopy(facts, row);
+    if (lost !== undefined) return lost;
+    if (!facts.survey.backups.some(({ id, manifest }) => id === row.id && manifest !== undefined))
+      return `backup ${row.id} (${row.kind}) needs some of it, and is in ${row.stores.join(', ') || 'no store'}, which this configuration does not have`;
   }
   return undefined;
 }

@@ -1,18 +1,15 @@
-import { holdName } from '../../catalogue/hold.ts';
 import { DbopsError } from '../../errors.ts';
 import { zoneOf } from '../../partition/model/zone.ts';
 import type { BackupRow } from '../../sql/backups.ts';
 import { visible } from '../../sql/quote.ts';
-import { abandonedAfterMs, abandonedUploads } from '../../storage/sweep.ts';
 import type { Store, UnfinishedUpload } from '../../storage/store.ts';
-import { storeKey } from '../../storage/key.ts';
-import { ours } from '../../catalogue/stored.ts';
 import { groupOf, isPhysical, parentOf, tablesOf } from '../catalogue/facts.ts';
 import { momentOf, type SurveyedBackup } from '../catalogue/survey.ts';
 import type { BackupManifest } from '../manifest.ts';
 import { planRetention, removalOrder, type RetentionItem, type Verdict } from '../retention/plan.ts';
 import { walCutoff, type WalCutoff } from '../retention/wal.ts';
-import { whyBlocked, type PruneContext, type PruneFacts } from './gather.ts';
+import { whyBlocked, whyWalStays, type PruneContext, type PruneFacts } from './gather.ts';
+import { planSweep } from './sweep.ts';
 
 export interface PruneOptions {
   /** Copies in this store only. */
@@ -38,6 +35,8 @@ export interface BackupPrunePlan {
   /** What builds on others first. */
   targets: PruneTarget[];
   remains: { store: Store; place: string; id: string; row: BackupRow | undefined }[];
+  /** Rows of backups whose removal was begun and that are kept, with the stores that have them. */
+  revived: BackupRow[];
   /** Rows of removed backups, with the stores that may still have something of them. */
   vanished: BackupRow[];
   uploads: { store: Store; upload: UnfinishedUpload }[];
@@ -74,6 +73,7 @@ export async function planBackupPrune(
     verdicts,
     targets: [],
     remains: [],
+    revived: revivedOf(facts, verdicts),
     vanished: vanishedOf(facts),
     uploads: [],
     cutoff: undefined,
@@ -81,7 +81,7 @@ export async function planBackupPrune(
     stores,
     notes: notesOf(facts, verdicts),
   };
-  plan.targets = targetsOf(known, verdicts, stores, facts);
+  plan.targets = targetsOf(known, verdicts, stores);
   planWal(context, plan, known);
   await planSweep(context, plan);
   return plan;
@@ -113,7 +113,9 @@ function itemOf(
     startedAt,
     parent: parentOf(manifest),
     damage: good.length > 0 ? facts.pgbackrest.lost.get(backup.id) : [...trouble.values()][0],
-    isVerified: good.some((copy) => copy.verified?.passed === true),
+    // What could not be looked at was not verified.
+    isVerified: good.some((copy) => copy.verified?.passed === true && copy.verified.unknown.length === 0),
+    isGoing: facts.rows.find((row) => row.id === backup.id)?.state === 'removed',
     pinned: whyPinned(facts, backup, startedAt, running),
   };
 }
@@ -153,15 +155,11 @@ function withBrokenChains(items: RetentionItem[]): RetentionItem[] {
   return items.map((item) => ({ ...item, damage: item.damage ?? broken(item) }));
 }
 
-function targetsOf(known: Known[], verdicts: Verdict[], stores: Store[], facts: PruneFacts): PruneTarget[] {
+function targetsOf(known: Known[], verdicts: Verdict[], stores: Store[]): PruneTarget[] {
   const targets = verdicts.flatMap((verdict): PruneTarget[] => {
     const one = known.find(({ backup }) => backup.id === verdict.item.id);
     if (one === undefined) return [];
-    const row = facts.rows.find((item) => item.id === verdict.item.id);
-    // What an earlier run had begun to remove is finished, unless somebody has held it meanwhile.
-    const isBegun =
-      row?.state === 'removed' && verdict.item.pinned === undefined && !isNeeded(verdicts, verdict);
-    if (verdict.isKept && !isBegun) return [];
+    if (verdict.isKept) return [];
     const { copies } = one.backup;
     const chosen = copies.filter((copy) => stores.includes(copy.store));
     if (chosen.length === 0) return [];
@@ -174,27 +172,37 @@ function targetsOf(known: Known[], verdicts: Verdict[], stores: Store[], facts: 
         place: copies[0]?.place ?? '',
         stores: chosen.map((copy) => copy.store),
         staysIn: copies.filter((copy) => !chosen.includes(copy)).map((copy) => copy.store.name),
-        why: isBegun ? 'its removal was begun and not finished' : verdict.why.join('; '),
+        why: `${verdict.item.isGoing === true ? 'its removal was begun and not finished; ' : ''}${verdict.why.join('; ')}`,
       },
     ];
   });
   return removalOrder(targets);
 }
 
-function isNeeded(verdicts: Verdict[], verdict: Verdict): boolean {
-  return verdicts.some((other) => other.isKept && other.item.parent === verdict.item.id);
+/** A manifest goes first: what still has one is whole, and what is kept counts again. */
+function revivedOf({ rows, survey }: PruneFacts, verdicts: Verdict[]): BackupRow[] {
+  return verdicts.flatMap(({ item, isKept }) => {
+    const row = rows.find((one) => one.id === item.id);
+    if (!isKept || row?.state !== 'removed') return [];
+    const copies = survey.backups.find((backup) => backup.id === item.id)?.copies ?? [];
+    const whole = copies.filter((copy) => copy.hasManifest).map((copy) => copy.store.name);
+    const unasked = row.stores.filter((name) => !survey.asked.includes(name));
+    return [{ ...row, stores: [...new Set([...whole, ...unasked])] }];
+  });
 }
 
 function notesOf(facts: PruneFacts, verdicts: Verdict[]): string[] {
   const notes = facts.survey.failed.map(
     ({ store, error }) => `store "${store}" cannot be asked, so that nothing goes: ${error.message}`,
   );
-  for (const { item, why } of verdicts) {
+  for (const { item, why, isKept } of verdicts) {
     if (why.some((text) => text.includes('lies in the future')))
       notes.push(
         `backup ${item.id} is from ${item.moment.toISOString()}, which is not yet: is a clock wrong?`,
       );
     if (item.damage !== undefined) notes.push(`backup ${item.id} is damaged: ${item.damage}`);
+    if (isKept && item.isGoing === true)
+      notes.push(`the removal of backup ${item.id} was begun, and it is kept: ${why.join('; ')}`);
   }
   return notes;
 }
@@ -216,7 +224,7 @@ function vanishedOf({ rows, survey }: PruneFacts): BackupRow[] {
 function planWal(context: PruneContext, plan: BackupPrunePlan, known: Known[]): void {
   const { facts } = plan;
   const { retain } = context.settings.backup;
-  const blocked = whyBlocked(facts, 'base', null);
+  const blocked = whyWalStays(facts);
   if (retain.base === undefined) plan.walWhy = 'WAL stays: there is no rule retain.base';
   else if (blocked !== undefined) plan.walWhy = `WAL stays: ${blocked}`;
   else {
@@ -239,56 +247,6 @@ function survivorsOf(plan: BackupPrunePlan, known: Known[]) {
       manifest,
       isGood: plan.verdicts.find((one) => one.item.id === manifest.id)?.item.damage === undefined,
     }));
-}
-
-/** Folders without a manifest in any store, and uploads without an end, in which nothing was written for a day. */
-async function planSweep(context: PruneContext, plan: BackupPrunePlan): Promise<void> {
-  const { facts, stores, notes } = plan;
-  const { now, signal, db } = context;
-  const before = new Date(now.getTime() - abandonedAfterMs);
-  const running = facts.rows.filter((row) => row.state === 'running' && facts.isMaking);
-  for (const copy of facts.survey.remains.flatMap((item) => item.copies)) {
-    if (!stores.includes(copy.store) || running.some((row) => row.id === copy.id)) continue;
-    const row = facts.rows.find((item) => item.id === copy.id);
-    try {
-      const verdict = await verdictOn(copy, row, before, signal);
-      if (verdict === 'remains') plan.remains.push({ ...copy, row });
-      else if (verdict !== 'kept') notes.push(verdict);
-    } catch (error) {
-      notes.push(`store "${copy.store.name}" was not swept: ${ours(error).message}`);
-    }
-  }
-  const scopes = [storeKey('cluster'), storeKey('database', db.server.database)];
-  for (const store of stores) {
-    for (const scope of scopes) {
-      const prefix = `${storeKey(facts.systemIdentifier, 'backup')}/${scope}/`;
-      try {
-        for (const upload of await abandonedUploads(store, prefix, before))
-          if (!running.some((row) => upload.key.startsWith(row.place)) && facts.lease === undefined)
-            plan.uploads.push({ store, upload });
-      } catch (error) {
-        notes.push(`store "${store.name}" was not swept: ${ours(error).message}`);
-      }
-    }
-  }
-}
-
-/** remains, kept, or why it is kept though it has no manifest. */
-async function verdictOn(
-  copy: { store: Store; place: string; id: string },
-  row: BackupRow | undefined,
-  before: Date,
-  signal: AbortSignal,
-): Promise<'remains' | 'kept' | (string & {})> {
-  const where = `backup ${copy.id} in store "${copy.store.name}"`;
-  if (row?.state === 'done')
-    return `${where} has lost its manifest; its files are kept: dbops backup show ${copy.id}`;
-  const isBegun = row?.state === 'removed';
-  for await (const object of copy.store.list(copy.place, { signal })) {
-    if (object.key === `${copy.place}${holdName}`) return `${where} has no manifest, and is held`;
-    if (!isBegun && object.modifiedAt >= before) return 'kept';
-  }
-  return 'remains';
 }
 
 /** Clocks of two hosts differ by less than this, or one of them is wrong. */

@@ -18,6 +18,8 @@ export interface RetentionItem {
   damage?: string | undefined;
   /** Whether a copy was read back whole and found good. */
   isVerified: boolean;
+  /** Whether a run has begun to remove it, and has not got to any of its copies that are left. */
+  isGoing?: boolean | undefined;
   /** Why it stays whatever the rules say: a hold, a drill that reads it. */
   pinned?: string | undefined;
 }
@@ -39,14 +41,18 @@ export interface Verdict {
   why: string[];
 }
 
+/** Kinds that WAL is replayed onto: what `within` promises is reached from the one before it only. */
+const replayed: readonly BackupKind[] = ['base', 'incremental', 'snapshot', 'pgbackrest'];
+
 /** Clocks of two hosts are never quite the same. */
 const clockToleranceMs = 5 * 60_000;
 
 /**
  * Which backups are kept, in the order of the items. Rules look at one group alone and in the order of time. What is known
- * to be damaged takes no place of a good one, and goes only when the rules would not keep it if it were good. Beside what
- * rules keep there stay: what a kept one builds on, the newest good one and the newest verified one of each group, what is
- * pinned, what lies in the future, and all of a group that is blocked. Pure.
+ * to be damaged, or about to go, takes no place of a good one, and goes only when the rules would not keep it if it were good.
+ * Beside what rules keep there stay: what a kept one builds on, the newest good one and the newest verified one of each group,
+ * what is pinned, what lies in the future, and all of a group that is blocked or has nothing good left `within` its rule: then
+ * nothing is made any more, or a clock has jumped. Pure.
  */
 export function planRetention(input: RetentionInput): Verdict[] {
   const reasons = new Map<string, string[]>(input.items.map((item) => [item.id, []]));
@@ -90,18 +96,34 @@ function keepInGroup(input: RetentionInput, group: RetentionItem[], keep: Keep):
     if (retain[item.kind] === undefined) keep(item, `there is no rule for ${item.kind}`);
   }
   const counted = group.filter((item) => !isFuture(item));
-  const good = counted.filter((item) => item.damage === undefined);
+  const sound = counted.filter((item) => item.damage === undefined);
+  const good = sound.filter((item) => item.isGoing !== true);
   applyRules(input, good, keep);
   applyRules(input, counted, (item, why) => {
-    if (item.damage !== undefined) keep(item, why);
+    if (!good.includes(item)) keep(item, why);
   });
-  const [newest] = good;
-  if (newest !== undefined) keep(newest, 'the newest good one');
-  const verified = good.find((item) => item.isVerified);
-  if (verified !== undefined) keep(verified, 'the newest verified one');
+  keepWithoutNew(input, group, good, keep);
+  for (const newest of new Set([...good.slice(0, 1), ...sound.slice(0, 1)]))
+    keep(newest, 'the newest good one');
+  const verified = [good, sound].map((items) => items.find((item) => item.isVerified));
+  for (const newest of new Set(verified)) if (newest !== undefined) keep(newest, 'the newest verified one');
   // Where none is known to be good the newest may still be all that there is.
   const [last] = counted;
-  if (newest === undefined && last !== undefined) keep(last, 'the newest, and none is known to be good');
+  if (sound.length === 0 && last !== undefined) keep(last, 'the newest, and none is known to be good');
+}
+
+/** A window says how long what is replaced by newer ones stays: where none are made, time alone removes nothing. */
+function keepWithoutNew(
+  { retain, now, zone }: RetentionInput,
+  group: RetentionItem[],
+  good: RetentionItem[],
+  keep: Keep,
+): void {
+  const within = group[0] === undefined ? undefined : retain[group[0].kind]?.within;
+  if (within === undefined) return;
+  const since = momentBefore(now, within, zone);
+  if (good.some((item) => item.moment >= since)) return;
+  for (const item of group) keep(item, `no good one is within ${formatDuration(within)}`);
 }
 
 /** `group` is sorted, newest first. */
@@ -114,6 +136,9 @@ function applyRules(input: RetentionInput, group: RetentionItem[], keep: Keep): 
   if (within !== undefined) {
     const since = momentBefore(now, within, zone);
     for (const item of group) if (item.moment >= since) keep(item, `within ${formatDuration(within)}`);
+    const older = group.find((item) => item.moment < since);
+    if (older !== undefined && replayed.includes(older.kind))
+      keep(older, `the whole of ${formatDuration(within)} is reached from it`);
   }
   for (const unit of periodUnits) {
     const count = rules[unit] ?? 0;

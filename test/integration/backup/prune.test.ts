@@ -97,6 +97,19 @@ describe('backup prune', () => {
     expect((await site.json<Pruned>(['backup', 'prune'])).removed).toHaveLength(3);
   });
 
+  it('takes a removal back that was begun when a rule keeps it, and finishes it when none does', async () => {
+    const begin = (name: string) =>
+      site.db.query("update dbops.backup set state = 'removed' where id = $1", [idOf(name)]);
+    await site.lay({ id: idOf('log8'), at: day(8) });
+    await begin('log0');
+    await begin('log8');
+    const done = await site.json<Pruned>(['backup', 'prune']);
+    expect(done.removed.map((one) => one.backup)).toEqual([idOf('log8')]);
+    expect(done.notes.join()).toContain(`the removal of backup ${idOf('log0')} was begun, and it is kept`);
+    expect(await site.ids(site.local)).toEqual(['log0', 'log1']);
+    expect(await states(site)).toContainEqual({ id: 'log0', state: 'done', stores: ['local', 'offsite'] });
+  });
+
   it('groups backups of tables by the table', async () => {
     const table = (name: string) => ({
       kind: 'table' as const,
@@ -181,12 +194,17 @@ describe('backup prune', () => {
   it('sweeps what killed runs left a day ago, finishes removals, and keeps what lost its manifest', async () => {
     const old = new Date(Date.now() + 2 * 86_400_000).toISOString();
     await site.lay({ id: idOf('dead'), at: day(1), unfinished: true });
-    const lost = await site.lay({ id: idOf('lost'), at: day(1) });
-    for (const store of [site.local, site.offsite]) await store.delete(`${lost}manifest.json`);
     await site.lay({ id: idOf('half'), at: day(1) });
     await site.db.query("update dbops.backup set state = 'removed' where id = $1", [idOf('half')]);
     const soon = await site.json<Pruned>(['backup', 'prune'], new Date().toISOString());
     expect([soon.remains, soon.removed.map((item) => item.backup)]).toEqual([[], [idOf('half')]]);
+    const lost = await site.lay({ id: idOf('lost'), at: day(1) });
+    for (const store of [site.local, site.offsite]) await store.delete(`${lost}manifest.json`);
+    // The manifest of what has none here may lie in a store that is away.
+    fs.renameSync(site.folder, `${site.folder}-away`);
+    const away = await site.json<Pruned>(['backup', 'prune'], old);
+    fs.renameSync(`${site.folder}-away`, site.folder);
+    expect(away.remains).toEqual([]);
     const later = await site.json<Pruned>(['backup', 'prune'], old);
     expect(later.remains).toEqual([idOf('dead'), idOf('dead')]);
     expect(later.notes.join()).toContain('has lost its manifest');
@@ -256,6 +274,19 @@ describe('backup prune of base backups and WAL', () => {
     expect((await wal(site.local)).sort()).toEqual([...kept, '00000002.history', segment(2, 9)].sort());
   });
 
+  it('keeps the WAL of a backup that is in none of these stores', async () => {
+    await site.local.put(walKey(site.system, segment(1, 4)), Buffer.from('x'));
+    await site.db.query(
+      `insert into dbops.backup (id, kind, place, stores, state, started_at)
+       values ('far', 'snapshot', $1, '{tape}', 'done', '2026-11-01T11:00:00Z')`,
+      [`${site.system}/backup/cluster/far/`],
+    );
+    const done = await site.json<Pruned>(['backup', 'prune']);
+    expect(done.wal).toMatchObject({ files: 0, why: expect.stringContaining('far (snapshot)') as string });
+    await site.db.query("delete from dbops.backup where id = 'far'");
+    expect((await site.json<Pruned>(['backup', 'prune'])).wal.files).toBe(1);
+  });
+
   it('keeps bases and WAL while a base backup is made, from here or from elsewhere', async () => {
     await base('bas0', 12, 5);
     const lease = `${site.system}/backup/cluster/lease.json`;
@@ -266,6 +297,17 @@ describe('backup prune of base backups and WAL', () => {
       [],
       expect.stringContaining('from host standby'),
     ]);
+    // What a run from elsewhere has finished of it stays as long as the lease, one that cannot be read included.
+    await site.lay({ id: idOf('far'), at: day(0), kind: 'base', unfinished: true });
+    await site.offsite.put(lease, Buffer.from('{"host":'));
+    const torn = await site.json<Pruned>(
+      ['backup', 'prune'],
+      new Date(Date.now() + 2 * 86_400_000).toISOString(),
+    );
+    expect([torn.removed, torn.remains, torn.wal.files]).toEqual([[], [], 0]);
+    expect(torn.kept[0]!.why.join()).toContain('lease.json in store "offsite"');
+    for (const store of [site.local, site.offsite])
+      await store.delete(`${site.system}/backup/cluster/${idOf('far')}/dump.custom.zst`);
     await site.offsite.delete(lease);
     const holder = await site.db.connect();
     await holder.query("select pg_advisory_lock(x'64626f70'::int, 5)");

@@ -121,7 +121,7 @@ describe('what is never removed', () => {
       item('b', '2026-01-02T00:00:00Z', { isVerified: true }),
       item('c', '2026-01-01T00:00:00Z', { isVerified: true }),
     ];
-    expect(kept(items, { within: { months: 0, seconds: 86_400 } })).toEqual(['a', 'b']);
+    expect(kept(items, { hourly: 1 })).toEqual(['a', 'b']);
   });
 
   it('a good one for a damaged one that is newer', () => {
@@ -137,6 +137,34 @@ describe('what is never removed', () => {
   it('nothing for a backup from the future, which stays', () => {
     const items = [item('f', '2036-01-01T00:00:00Z'), ...days(4)];
     expect(kept(items, { last: 2 })).toEqual(['f', 'd0', 'd1']);
+  });
+
+  it('one whose removal was begun takes no place, and stays where a rule keeps it', () => {
+    const [first, second, third] = days(3) as [RetentionItem, RetentionItem, RetentionItem];
+    expect(kept([first, { ...second, isGoing: true }, third], { last: 2 })).toEqual(['d0', 'd1', 'd2']);
+    expect(kept([first, second, { ...third, isGoing: true }], { last: 2 })).toEqual(['d0', 'd1']);
+    expect(kept([{ ...third, isGoing: true, isVerified: true }], { daily: 1 })).toEqual(['d2']);
+  });
+
+  it('anything by a window in which nothing good was made', () => {
+    const within = { months: 0, seconds: 2 * 86_400 };
+    const old = days(6).slice(3);
+    expect(kept(old, { within })).toEqual(['d3', 'd4', 'd5']);
+    expect(kept([item('bad', now, { damage: 'gone' }), ...old], { within })).toHaveLength(4);
+    expect(kept(days(6), { within }, { now: new Date('2046-11-21T12:00:00Z') })).toHaveLength(6);
+  });
+
+  it('the physical one before a window, from which its beginning is reached', () => {
+    const within = { months: 0, seconds: 2 * 86_400 - 1 };
+    const base = (kind: 'base' | 'pgbackrest') =>
+      planRetention({
+        items: days(6).map((one) => ({ ...one, kind })),
+        retain: { [kind]: { within } },
+        zone: utc,
+        now,
+      }).filter((verdict) => verdict.isKept);
+    expect(base('base').map((verdict) => verdict.item.id)).toEqual(['d0', 'd1', 'd2']);
+    expect(base('pgbackrest')).toHaveLength(3);
   });
 
   it('what is pinned, and all of a group that is blocked', () => {
