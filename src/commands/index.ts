@@ -284,6 +284,18 @@ export const commands: CommandEntry[] = [
     load: () => walCare('walCommands'),
   },
   {
+    noun: 'wal',
+    verb: 'status',
+    summary: 'show what WAL is archived, its gaps and lag, and what can be reached with it',
+    load: () => walCare('walStatus'),
+  },
+  {
+    noun: 'wal',
+    verb: 'receive',
+    summary: 'archive WAL through a replication slot, where archive_command cannot be set',
+    load: () => walCare('walReceive'),
+  },
+  {
     noun: 'restore',
     verb: 'pitr',
     summary: 'recover the whole cluster to a time, an LSN or a restore point, from the stores alone',

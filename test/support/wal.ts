@@ -79,7 +79,7 @@ export async function closeSegments(server: Pick<Server, 'url'>, count: number):
   const names: string[] = [];
   for (let made = 0; made < count; made += 1) {
     const [row] = await query<{ name: string }>(
-      `select pg_walfile_name(pg_current_wal_lsn()) as name from pg_logical_emit_message(true, 'test', 'x')`,
+      `select pg_walfile_name(pg_logical_emit_message(true, 'test', 'x')) as name`,
     );
     names.push(row!.name);
     await query('select pg_switch_wal()');

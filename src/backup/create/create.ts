@@ -15,6 +15,7 @@ import {
   type BackupManifest,
 } from '../manifest.ts';
 import { backupPrefix } from '../place.ts';
+import { registerCluster } from '../wal/cluster.ts';
 import type { BackupPlan, BackupWish, Maker } from './maker.ts';
 import { makeSink } from './sink.ts';
 
@@ -124,6 +125,7 @@ async function attempt<Plan extends BackupPlan>(
     throw error;
   }
   await clear(context, lost, place);
+  await register(context, copies.stores, manifest);
   const stores = copies.stores.map((store) => store.name);
   // From here on it exists: when the ledger cannot be told, "backup list --rebuild" finds it.
   if (hasLedger) {
@@ -143,6 +145,33 @@ async function attempt<Plan extends BackupPlan>(
     `backup ${id} (${wish.kind}): ${humanBytes(storedBytesOf(manifest))} in ${stores.join(', ')}`,
   );
   return { id, place, manifest, stores };
+}
+
+/** A recovery from this backup asks these stores for WAL, and one that does not know the cluster never says "not there". */
+async function register(context: BackupContext, stores: Store[], manifest: BackupManifest): Promise<void> {
+  if (manifest.physical === null) return;
+  const cluster = {
+    systemIdentifier: manifest.server.systemIdentifier,
+    walSegmentBytes: manifest.physical.walSegmentBytes,
+    registeredAt: new Date().toISOString(),
+    host: context.host,
+    dbops: context.version,
+  };
+  for (const store of stores) {
+    try {
+      if (!(await registerCluster(store, cluster, context.signal))) continue;
+      context.log.info(
+        { event: 'wal_registered', store: store.name, cluster: cluster.systemIdentifier },
+        `the cluster ${cluster.systemIdentifier} is registered in store "${store.name}" now`,
+      );
+    } catch (error) {
+      if (!(error instanceof DbopsError)) throw error;
+      context.log.warn(
+        { event: 'wal_not_registered', store: store.name, cluster: cluster.systemIdentifier },
+        `the cluster is not registered in store "${store.name}", "dbops wal commands" does that: ${error.message}`,
+      );
+    }
+  }
 }
 
 /** Where the first store fails and the others are enough, they get everything anew. */

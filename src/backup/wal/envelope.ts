@@ -108,3 +108,9 @@ export function damagedWal(store: Store, key: string, detail: string, cause?: un
     cause,
   });
 }
+
+/** When PostgreSQL had filled the file; null where that is not known. Pure. */
+export function closedOn(envelope: WalEnvelope | undefined): Date | null {
+  const closedAt = envelope?.closedAt ?? null;
+  return closedAt === null ? null : new Date(closedAt);
+}

@@ -22,8 +22,8 @@ export const command = defineCommand<Options>({
     { command: 'dbops wal commands --dry-run', about: 'the lines alone' },
   ],
   notes:
-    'Run it on the database host. The lines hold absolute paths of Node, of dbops and of its configuration, which the\n' +
-    "server's own operating system user must be able to read; it must be able to write below wal.spool.",
+    "Run it on the database host, as the server's own operating system user: it is this user who must be able to read\n" +
+    'dbops, its configuration and what is registered in a store of files, and to write to that and below wal.spool.',
   declare(cmd) {
     cmd.option('--data-dir <directory>', 'of a server that cannot be reached');
     cmd.option('--dry-run', 'print the lines and register nothing');

@@ -157,8 +157,7 @@ it('a pin lasts while the backup is read, and a stale one is none', async () => 
   const who = { what: 'drill', host: 'h', log: silentLog } as const;
   const now = new Date();
   await withPin({ stores, place: newest }, who, async () => {
-    for (const store of stores)
-      expect(await findPin(store, newest, now)).toContain('reads it since');
+    for (const store of stores) expect(await findPin(store, newest, now)).toContain('reads it since');
     expect(await findPin(near, newest, new Date(now.getTime() + 7 * 3_600_000))).toBeUndefined();
   });
   for (const store of stores) expect(await findPin(store, newest, now)).toBeUndefined();

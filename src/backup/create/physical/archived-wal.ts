@@ -15,6 +15,8 @@ export interface WalChoice {
 
 const pollMs = 1000;
 const reportMs = 10_000;
+/** Several segments are pushed at once, and a later one may be first. */
+const overtakenMs = 60_000;
 
 /**
  * Leaves the WAL out where the archive works, and that is seen: what the server archived last, and has not failed to since,
@@ -63,7 +65,7 @@ export function segmentsBetween(
 
 /**
  * Waits until every segment is in as many stores as are required. Throws tool_failed naming the first segment that is
- * missing when the deadline has passed, and at once when a later one is there: the archive passes nothing over.
+ * missing when the deadline has passed, and sooner when a later one has been there for a while: no other is asked for again.
  */
 export async function waitForSegments(
   context: BackupContext,
@@ -74,12 +76,15 @@ export async function waitForSegments(
   const stores = await Promise.all(settings.wal.copies.map(context.openStore));
   const deadline = performance.now() + settings.backup.archiveTimeoutMs;
   let reported = performance.now();
+  let holeSince: number | undefined;
   for (;;) {
     const looks = await Promise.all(stores.map((store) => look(store, systemIdentifier, names, signal)));
     if (looks.filter(isWhole).length >= settings.wal.required) return;
     const late = performance.now() >= deadline;
     // A store may be behind; a hole that every store has will not be filled.
-    if (late || looks.every((item) => item.isHole)) throw missingSegment(looks, names);
+    holeSince = looks.every((item) => item.isHole) ? (holeSince ?? performance.now()) : undefined;
+    const isHole = holeSince !== undefined && performance.now() - holeSince >= overtakenMs;
+    if (late || isHole) throw missingSegment(looks, names);
     if (performance.now() - reported >= reportMs) {
       reported = performance.now();
       const { missing } = looks.find((item) => item.missing !== undefined) ?? {};
