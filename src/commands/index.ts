@@ -308,6 +308,18 @@ export const commands: CommandEntry[] = [
     load: () => backup('restoreDatabase'),
   },
   {
+    noun: 'restore',
+    verb: 'table',
+    summary: 'restore a table with its partitions from a dump, beside what is there',
+    load: () => backup('restoreTable'),
+  },
+  {
+    noun: 'restore',
+    verb: 'partition',
+    summary: 'restore a partition from a dump as a table, to be attached again',
+    load: () => backup('restorePartition'),
+  },
+  {
     noun: 'rows',
     verb: 'purge',
     summary: 'delete old rows, in batches',

@@ -6,7 +6,11 @@ import type { TableDefinition } from './definition.ts';
  * The name of an index, or of statistics, on a table that is made under another name: they share a schema with the table
  * that they come from, which may still be there. Under its own name a table keeps all names.
  */
-export function objectName(definition: TableDefinition, target: RelationName, name: string): string {
+export function objectName(
+  definition: Pick<TableDefinition, 'name'>,
+  target: RelationName,
+  name: string,
+): string {
   const own = definition.name.name;
   if (target.name === own) return name;
   const named = name.startsWith(own) ? target.name + name.slice(own.length) : `${target.name}_${name}`;

@@ -13,7 +13,7 @@ import { listRelationsNamed, type RelationRow } from '../../sql/relations.ts';
 import { listTypesNamed } from '../../sql/requirements.ts';
 import { findDataDirectory, findSchema, listRoles } from '../../sql/restore.ts';
 import type { FoundArchive } from '../catalogue.ts';
-import type { TableDefinition } from '../definition/definition.ts';
+import type { Requirement, TableDefinition } from '../definition/definition.ts';
 import { withoutMasked } from '../definition/masked.ts';
 import { relationNames } from '../definition/names.ts';
 import { restoreChanges, restoringMarker, type RestoreChanges } from './changes.ts';
@@ -67,7 +67,7 @@ export async function planRestore(
   );
   const roles = await withoutMissingRoles(db, masked.definition);
   const remains = await refuseTaken(db, archive, target, roles.definition);
-  await refuseOtherTypes(db, roles.definition);
+  await refuseOtherTypes(db, roles.definition.requirements);
   const hasSchema = await findSchema(db, target.schema);
   if (hasSchema?.mayCreate === false) throw mayNotCreate(db, target);
   await refuseSmallDisk(db, archive, label);
@@ -148,9 +148,10 @@ async function ownIndexes(db: Db, oid: number): Promise<string[]> {
   return (await listDefinitionIndexes(db, oid)).map((index) => index.name);
 }
 
-async function refuseOtherTypes(db: Db, definition: TableDefinition): Promise<void> {
+/** Throws refused for a type of that name that is there and is different. */
+export async function refuseOtherTypes(db: Db, requirements: Requirement[]): Promise<void> {
   const kinds = new Set(['enum', 'composite', 'domain', 'range']);
-  const needed = definition.requirements.filter((item) => kinds.has(item.kind));
+  const needed = requirements.filter((item) => kinds.has(item.kind));
   const there = await listTypesNamed(
     db,
     needed.map((item) => item.name),
@@ -159,7 +160,7 @@ async function refuseOtherTypes(db: Db, definition: TableDefinition): Promise<vo
     const found = there.find((row) => row.name === item.name);
     if (found === undefined || found.definition === item.definition) continue;
     throw new DbopsError('refused', `type ${visible(item.name)} is there already, with another definition`, {
-      detail: `archived: ${visible(item.definition)}\nhere: ${visible(found.definition ?? 'another kind of type')}`,
+      detail: `stored: ${visible(item.definition)}\nhere: ${visible(found.definition ?? 'another kind of type')}`,
       hint: 'Rename the one that is there, or restore into another database with --target.',
     });
   }

@@ -6,6 +6,8 @@ export { command as backupSchema } from '../backup/schema.ts';
 export { command as backupPrune } from '../backup/prune.ts';
 export { command as restorePitr } from '../restore/pitr.ts';
 export { command as restoreDatabase } from '../restore/database.ts';
+export { command as restoreTable } from '../restore/table.ts';
+export { command as restorePartition } from '../restore/partition.ts';
 export { command as backupVerify } from '../backup/verify.ts';
 export { command as backupHold } from '../backup/hold.ts';
 export { command as backupList } from '../backup/list.ts';

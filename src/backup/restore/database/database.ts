@@ -5,7 +5,13 @@ import { ident, visible } from '../../../sql/quote.ts';
 import { listDatabases, showRun } from '../../../sql/restore-database.ts';
 import { checkRestored, collationWarnings, type CheckResult } from './check.ts';
 import type { RestoreContext } from './context.ts';
-import { fetchDump, readDatabaseStatements, type DatabaseStatements, type Dump } from './dump.ts';
+import {
+  fetchDump,
+  readDatabaseStatements,
+  withoutTablespace,
+  type DatabaseStatements,
+  type Dump,
+} from './dump.ts';
 import type { RestoreErrors } from './errors.ts';
 import { loadDump } from './load.ts';
 import { fetchContext, suffixed, type DatabasePlan } from './plan.ts';
@@ -112,13 +118,6 @@ async function makeDatabase(
   const { db } = context;
   await db.execute(withoutTablespace(statements.create, plan.server.tablespaces));
   await db.execute(markStatement(plan.working, plan.backup.id, `into "${plan.target}"`));
-}
-
-/** The tablespace of the database itself may be missing where --partial goes on without. */
-function withoutTablespace(create: string, there: string[]): string {
-  const match = / TABLESPACE = ("(?:[^"]|"")+"|\S+)/.exec(create);
-  const name = match?.[1]?.replace(/^"(.*)"$/, '$1').replaceAll('""', '"');
-  return match === null || name === undefined || there.includes(name) ? create : create.replace(match[0], '');
 }
 
 interface Filling {

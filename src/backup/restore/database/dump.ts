@@ -144,6 +144,13 @@ export async function readDatabaseStatements(
   };
 }
 
+/** CREATE DATABASE without a tablespace that is not there. */
+export function withoutTablespace(create: string, there: string[]): string {
+  const match = / TABLESPACE = ("(?:[^"]|"")+"|\S+)/.exec(create);
+  const name = match?.[1]?.replace(/^"(.*)"$/, '$1').replaceAll('""', '"');
+  return match === null || name === undefined || there.includes(name) ? create : create.replace(match[0], '');
+}
+
 function fromManifest({ databaseSettings }: LogicalPart, name: string): DatabaseStatements {
   const { encoding, collate, ctype, localeProvider, settings } = databaseSettings;
   const text = (value: string) => `'${value.replaceAll("'", "''")}'`;
@@ -156,7 +163,8 @@ function fromManifest({ databaseSettings }: LogicalPart, name: string): Database
   };
 }
 
-async function runRestoreTool(context: DumpContext, args: string[]): Promise<string> {
+/** Runs pg_restore for what it prints. */
+export async function runRestoreTool(context: DumpContext, args: string[]): Promise<string> {
   const output = await runPipeline([{ path: context.pgRestore, args }], { signal: context.signal });
   return output.toString('utf8');
 }

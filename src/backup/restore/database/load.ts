@@ -48,8 +48,8 @@ export async function loadScript(
   });
 }
 
-/** A name with = or :// in it would be taken for more than a name. */
-function connectionString(database: string): string {
+/** The database as an argument: a name with = or :// in it would be taken for more than a name. */
+export function connectionString(database: string): string {
   return `dbname='${database.replaceAll(/[\\']/g, String.raw`\$&`)}'`;
 }
 
@@ -76,7 +76,10 @@ async function run(context: RestoreContext, target: LoadTarget, program: Program
  * Nobody else uses the database: nothing has to be durable before the end, which waits for all of it. A database that is
  * set to be read-only is restored all the same.
  */
-function sessionOptions(context: RestoreContext, target: LoadTarget): string {
+export function sessionOptions(
+  context: RestoreContext,
+  target: Pick<LoadTarget, 'maintenanceMemoryBytes'>,
+): string {
   const share = Math.min(256 * megabyte, Math.floor(sortMemoryBytes / context.jobs));
   const memory = Math.max(target.maintenanceMemoryBytes, share);
   return [

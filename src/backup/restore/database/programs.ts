@@ -57,6 +57,18 @@ export function chooseRestorePrograms(
   };
 }
 
+/** The pg_dump that reads this server, the nearest one to its major. Throws tool_failed. */
+export function choosePgDump(tools: Tool[], serverMajor: number): string {
+  const [found] = tools
+    .filter((tool) => tool.name === 'pg_dump' && (tool.major ?? 0) >= serverMajor)
+    .sort((one, other) => (one.major ?? 0) - (other.major ?? 0));
+  if (found !== undefined) return found.path;
+  throw missing(
+    `pg_dump of PostgreSQL ${String(serverMajor)} or newer`,
+    `postgresql-client-${String(serverMajor)}`,
+  );
+}
+
 function missing(name: string, debianPackage: string): DbopsError {
   return new DbopsError('tool_failed', `${name} is not installed on this host, and restores need it`, {
     hint: `Install it (Debian and Ubuntu: apt-get install ${debianPackage}), then run it again; "dbops doctor" lists what is missing.`,

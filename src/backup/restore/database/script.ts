@@ -21,7 +21,7 @@ export function statementsIn(script: string): string[] {
   return statements;
 }
 
-/** A name as these programs write it, and what it means. */
+/** A name as these programs write it. */
 const written = String.raw`(?:"(?:[^"]|"")+"|[^\s";,]+)`;
 
 /** The name behind some words at the beginning of a statement; undefined where it begins with something else. */
@@ -30,7 +30,8 @@ export function nameBehind(statement: string, words: string): string | undefined
   return match?.[1] === undefined ? undefined : unquoted(match[1]);
 }
 
-function unquoted(name: string): string {
+/** What a name as it is written means. */
+export function unquoted(name: string): string {
   return name.startsWith('"') ? name.slice(1, -1).replaceAll('""', '"') : name;
 }
 

@@ -4,7 +4,7 @@ import type { Db } from '../../../pg/connection.ts';
 import { ident, literal } from '../../../sql/quote.ts';
 import { listDatabases, listLiveRuns, type DatabaseRow } from '../../../sql/restore-database.ts';
 
-/** A database that a run works in until it is whole, or that it only looks into. */
+/** A database or a schema that a run works in until it is whole, or that it only looks into. */
 const workingName = /^dbops_(restoring|scratch|drill)_([0-9a-f]{12})$/;
 
 /** What the comment on such a database begins with. */
@@ -21,14 +21,27 @@ export function newWorking(kind: 'restoring' | 'scratch' | 'drill'): Working {
   return { token, name: `dbops_${kind}_${token}` };
 }
 
+/** The comment on what belongs to a run, for people and for other runs. */
+export function markText(working: Working, backup: string, purpose: string): string {
+  return `${marker} backup ${backup} ${purpose}, run ${working.token}`;
+}
+
 /** COMMENT ON DATABASE that tells people, and other runs, whose it is. */
 export function markStatement(working: Working, backup: string, purpose: string): string {
-  return `comment on database ${ident(working.name)} is ${literal(`${marker} backup ${backup} ${purpose}, run ${working.token}`)}`;
+  return `comment on database ${ident(working.name)} is ${literal(markText(working, backup, purpose))}`;
 }
 
 /** Databases that killed runs have left: by their names ours, and no session of their run is alive. */
 export async function listAbandoned(db: Db, databases?: DatabaseRow[]): Promise<string[]> {
-  const found = (databases ?? (await listDatabases(db))).flatMap((row) => {
+  return await abandonedOf(db, databases ?? (await listDatabases(db)));
+}
+
+/** Those of some databases, or schemas, that belong to a run which is not alive. */
+export async function abandonedOf(
+  db: Db,
+  rows: Pick<DatabaseRow, 'name' | 'comment' | 'isOwn'>[],
+): Promise<string[]> {
+  const found = rows.flatMap((row) => {
     const [, kind, token] = workingName.exec(row.name) ?? [];
     // Between its making and its mark a database has no comment; that of a drill has the one that was restored.
     const isOurs = kind === 'drill' || row.comment === null || row.comment.startsWith(marker);
