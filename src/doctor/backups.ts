@@ -23,12 +23,7 @@ const groups = [
 const compressors = ['zstd', 'tar'];
 
 /** The programs that are looked for where backups are configured. */
-export const backupTools = [
-  ...groups.flatMap((group) => group.names),
-  ...compressors,
-  'pg_receivewal',
-  'pgbackrest',
-];
+export const backupTools = [...groups.flatMap((group) => group.names), ...compressors, 'pgbackrest'];
 
 /** Whether any file says something of backups or of WAL: whoever makes none is told nothing of them. Pure. */
 export function wantsBackups({ files }: Pick<Settings, 'files'>): boolean {
