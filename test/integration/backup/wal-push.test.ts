@@ -7,8 +7,9 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { findWal, listWal, readWal } from '../../../src/backup/wal/archive.ts';
 import { walKey } from '../../../src/backup/wal/place.ts';
 import { pushWal } from '../../../src/backup/wal/push.ts';
-import type { Server } from '../../../scripts/lib/postgres-server.mjs';
-import { ownDatabase, startPrivateServer } from '../../support/database.ts';
+import { startServer, type Server } from '../../../scripts/lib/postgres-server.mjs';
+import { ownDatabase, startPrivateServer, waitUntil } from '../../support/database.ts';
+import { privateSettings } from '../../support/settings.ts';
 import { archivesNothing, closeSegments, register, sharedDirectory, walContext } from '../../support/wal.ts';
 
 let server: Server;
@@ -199,5 +200,54 @@ describe('wal push', () => {
     fs.renameSync(`${far}.away`, far);
     expect((await pushWal(strict, server.dataDir, inWal(name))).asked.isNew).toBe(true);
     expect(await findWal(wal.stores[1]!, system, name)).toMatchObject({ name });
+  });
+
+  it('archives the history of a timeline before its segments, and refuses a clone that was promoted apart', async () => {
+    let base = '';
+    await server.restart({
+      whileStopped: () => {
+        base = path.join(sharedDirectory('clone'), 'data');
+        fs.cpSync(server.dataDir, base, { recursive: true });
+      },
+    });
+    const clone = await startServer({
+      binDir: server.binDir,
+      copyOf: base,
+      signalFile: 'recovery.signal',
+      settings: { ...privateSettings, ...archivesNothing, restore_command: 'exit 1' },
+    });
+    try {
+      const { query } = ownDatabase(clone);
+      await waitUntil(
+        async () => !(await query<{ is: boolean }>('select pg_is_in_recovery() as is'))[0]!.is,
+        { what: 'the promotion' },
+      );
+      const [name = ''] = await closeSegments(clone, 1);
+      expect(name.slice(0, 8)).toBe('00000002');
+      const history = path.join(clone.dataDir, 'pg_wal/00000002.history');
+      const own = fs.readFileSync(history, 'utf8');
+
+      const fresh = walContext([sharedDirectory('store')], { ahead: 0 });
+      const system = await register(clone, fresh.stores);
+      await pushWal(fresh, clone.dataDir, inWal(name));
+      expect(await findWal(fresh.stores[0]!, system, '00000002.history')).toMatchObject({
+        plainBytes: own.length,
+      });
+
+      // In this archive another server was promoted later, and went on from there.
+      const taken = walContext([sharedDirectory('store')], { ahead: 0 });
+      await register(clone, taken.stores);
+      const other = path.join(sharedDirectory('other'), '00000002.history');
+      fs.writeFileSync(other, '1\t7/5000028\tno recovery target specified\n');
+      await pushWal(taken, clone.dataDir, other);
+      await expect(pushWal(taken, clone.dataDir, inWal(name))).rejects.toThrow(
+        'timeline 2 of this server is not that of the archive',
+      );
+      fs.renameSync(history, `${history}.away`);
+      await expect(pushWal(taken, clone.dataDir, inWal(name))).rejects.toThrow('lies before the beginning');
+      expect(await findWal(taken.stores[0]!, system, name)).toBeUndefined();
+    } finally {
+      await clone.stop();
+    }
   });
 });
