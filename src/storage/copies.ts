@@ -77,22 +77,68 @@ export async function removeRemains(stores: Store[], place: string): Promise<Sto
   return failed;
 }
 
-/** Copies an object between stores, and reads it back there. Throws copy_damaged or what the stores throw. */
+/**
+ * Copies an object from the first store to the others, and reads it back there. One that fails is lost, when the rest is
+ * enough; what is wrong with the first one is thrown, since no other has anything that it has not.
+ */
+export async function copyToOthers(
+  copies: Copies,
+  key: string,
+  expected: Stored,
+  signal: AbortSignal,
+): Promise<void> {
+  const [first, ...others] = copies.stores;
+  if (first === undefined) throw new Error('copies without a store');
+  for (const store of others) {
+    let isOfFirst = false;
+    try {
+      await copyObject(first, store, key, expected, signal, () => (isOfFirst = true));
+    } catch (error) {
+      if (signal.aborted || isOfFirst) throw error;
+      loseStore(copies, store, error);
+    }
+  }
+}
+
+/**
+ * Copies an object between stores, and reads it back there. Throws copy_damaged or what the stores throw; `onSource` is told
+ * before what is thrown is the fault of the store that is read.
+ */
 export async function copyObject(
   from: Store,
   to: Store,
   key: string,
   expected: Stored,
   signal: AbortSignal,
+  onSource: () => void = () => undefined,
 ): Promise<void> {
-  const source = await from.get(key, { signal });
+  const ofSource = (error: unknown): never => {
+    onSource();
+    throw error;
+  };
+  const source = await from.get(key, { signal }).catch(ofSource);
   // A store that fails before it reads leaves the stream to whoever aborts next, and nobody listens then.
   source.on('error', () => undefined);
   try {
-    const written = await to.put(key, source as AsyncIterable<Buffer>, { signal });
-    compareStored(from, key, written, expected);
+    const written = await to.put(key, readingFrom(source, ofSource), { signal });
+    try {
+      compareStored(from, key, written, expected);
+    } catch (error) {
+      ofSource(error);
+    }
   } finally {
     source.destroy();
   }
   compareStored(to, key, await hashOf(to, key, signal), expected);
+}
+
+async function* readingFrom(
+  source: AsyncIterable<Buffer>,
+  onError: (error: unknown) => never,
+): AsyncGenerator<Buffer> {
+  try {
+    yield* source;
+  } catch (error) {
+    onError(error);
+  }
 }

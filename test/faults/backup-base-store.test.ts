@@ -135,19 +135,27 @@ it.each([
   },
 );
 
-it('a copy that breaks off, where one is enough: the other one is whole', async () => {
-  const near = path.join(site.dir, 'near');
-  fs.mkdirSync(near);
-  site.configure(
-    `stores:\n  near: { url: "file://${near}" }\n${server.yaml('cold', { endpoint: proxy.endpoint })}backup: { copies: [cold, near], required: 1 }\n`,
-  );
-  disturb(isPart, internalError);
-  const { made, error } = await createWithStores(site, 'base', quick);
-  expect(error).toBeUndefined();
-  expect(made?.stores).toEqual(['near']);
-  const folder = path.join(near, made!.place);
-  execFileSync('zstd', ['-q', '-t', path.join(folder, 'base.tar.zst')]);
-  expect(verifyUnpacked(unpack({ folder, manifest: made!.manifest }), site.server)).toMatchObject({
-    code: 0,
-  });
-});
+const isRead = (request: ProxiedRequest) => isTar(request) && request.verb === 'GetObject';
+
+it.each([
+  ['breaks off', isPart, internalError],
+  ['cannot be read', isRead, internalError],
+  ['is read with a wrong byte', isRead, { kind: 'alter', atByte: 5000 }],
+] as [string, (request: ProxiedRequest) => boolean, Fault][])(
+  'a first copy that %s, where one is enough: the other one is whole',
+  async (_, isMeant, fault) => {
+    const near = fs.mkdtempSync(path.join(site.dir, 'near-'));
+    site.configure(
+      `stores:\n  near: { url: "file://${near}" }\n${server.yaml('cold', { endpoint: proxy.endpoint })}backup: { copies: [cold, near], required: 1 }\n`,
+    );
+    disturb(isMeant, fault);
+    const { made, error } = await createWithStores(site, 'base', quick);
+    expect(error).toBeUndefined();
+    expect(made?.stores).toEqual(['near']);
+    const folder = path.join(near, made!.place);
+    execFileSync('zstd', ['-q', '-t', path.join(folder, 'base.tar.zst')]);
+    expect(verifyUnpacked(unpack({ folder, manifest: made!.manifest }), site.server)).toMatchObject({
+      code: 0,
+    });
+  },
+);

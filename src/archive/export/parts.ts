@@ -10,7 +10,7 @@ import { inParallel } from '../../process/parallel.ts';
 import { partName } from '../place.ts';
 import { readBack, type ReadBack } from './read-back.ts';
 import { damaged } from '../../storage/read.ts';
-import { copyObject, loseStore, removeRemains, type Copies } from '../../storage/copies.ts';
+import { copyToOthers, loseStore, removeRemains, type Copies } from '../../storage/copies.ts';
 
 /** How much of a table goes into one part, in bytes of its heap and TOAST: small enough to be read by one query at a time. */
 const partBytes = 256 * 1024 * 1024;
@@ -123,7 +123,7 @@ async function exportPart(
     withDigest: job.withDigest,
   });
   refuseDifferentCount(first, key, rows, back);
-  await copyToOthers(job, key, stored, signal);
+  await copyToOthers(job.copies, key, stored, signal);
   return {
     part: {
       name,
@@ -164,18 +164,4 @@ async function* bodyOf(copy: CopyOut, job: ExportJob): AsyncGenerator<Buffer> {
 function refuseDifferentCount(store: Store, key: string, rows: number, back: ReadBack): void {
   if (back.rows === rows) return;
   throw damaged(store, key, `it holds ${String(back.rows)} rows, and COPY wrote ${String(rows)}`);
-}
-
-/** Gives the other stores what the first one gave back, and reads theirs back as well. */
-async function copyToOthers(job: ExportJob, key: string, stored: Stored, signal: AbortSignal): Promise<void> {
-  const [first, ...others] = job.copies.stores;
-  if (first === undefined) return;
-  for (const store of others) {
-    try {
-      await copyObject(first, store, key, stored, signal);
-    } catch (error) {
-      if (signal.aborted) throw error;
-      loseStore(job.copies, store, error);
-    }
-  }
 }

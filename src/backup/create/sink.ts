@@ -1,4 +1,4 @@
-import { copyObject, loseStore, type Copies } from '../../storage/copies.ts';
+import { copyToOthers, type Copies } from '../../storage/copies.ts';
 import type { BackupFile } from '../manifest.ts';
 import type { Sink } from './maker.ts';
 
@@ -16,17 +16,9 @@ export function makeSink(copies: Copies, place: string, signal: AbortSignal): Si
   return {
     files,
     put: async (name, body) => {
-      const source = first();
       const key = `${place}${name}`;
-      const stored = await source.put(key, body, { signal, ifAbsent: true });
-      for (const store of copies.stores.slice(1)) {
-        try {
-          await copyObject(source, store, key, stored, signal);
-        } catch (error) {
-          if (signal.aborted) throw error;
-          loseStore(copies, store, error);
-        }
-      }
+      const stored = await first().put(key, body, { signal, ifAbsent: true });
+      await copyToOthers(copies, key, stored, signal);
       const file = { name, sizeBytes: stored.sizeBytes, sha256: stored.sha256 };
       files.push(file);
       return file;
