@@ -78,7 +78,7 @@ export function placeOf(options: Pick<ChildOptions, 'env' | 'account' | 'cwd'>):
   const isOther = account !== undefined && account.uid !== process.getuid?.();
   return {
     cwd,
-    env: { ...inherited(), ...(isOther ? { HOME: account.home, USER: account.name } : {}), ...env },
+    env: { ...inherited(isOther), ...(isOther ? { HOME: account.home, USER: account.name } : {}), ...env },
     ...(isOther ? { uid: account.uid, gid: account.gid } : {}),
   };
 }
@@ -130,13 +130,17 @@ function lowerPriority(pid: number): void {
   }
 }
 
+/** Keys to our stores; a program of another user is given its own. */
+const storeSecret = /^AWS_(ACCESS_KEY_ID|SECRET_ACCESS_KEY|SESSION_TOKEN|CONTAINER_AUTHORIZATION_TOKEN)$/;
+
 /** Our environment without what is meant for us, or for a connection of our own choice. */
-function inherited(): Record<string, string> {
+function inherited(byOther: boolean): Record<string, string> {
   const kept: Record<string, string> = {};
   for (const [name, value] of Object.entries(process.env)) {
     if (value === undefined) continue;
     // The password file is a place, which the URL and the settings do not name; pgBackRest is set up by variables too.
     if (/^(PG|DBOPS_|DATABASE_URL)/.test(name) && !/^(PGPASSFILE$|PGBACKREST_)/.test(name)) continue;
+    if (byOther && storeSecret.test(name)) continue;
     kept[name] = value;
   }
   return kept;

@@ -1,4 +1,5 @@
-import { expect, it } from 'vitest';
+import { expect, it, vi } from 'vitest';
+import { placeOf } from '../../src/process/child.ts';
 import { pickClientTools, type Tool } from '../../src/process/tools.ts';
 
 const tool = (name: string, version: string | undefined, path = `/usr/bin/${name}`): Tool => ({
@@ -34,4 +35,20 @@ it('refuses a newer or an older one, and says which are there and which package 
 
 it('names the package of what works with every server', () => {
   expect(() => pickClientTools([], 15, ['zstd'])).toThrow('zstd is not installed on this host');
+});
+
+it('gives the keys of our stores to our own programs, and to none of another user', () => {
+  vi.stubEnv('AWS_SECRET_ACCESS_KEY', 'hunter2');
+  vi.stubEnv('AWS_SESSION_TOKEN', 'hunter3');
+  vi.stubEnv('AWS_REGION', 'eu-west-1');
+  vi.stubEnv('PGBACKREST_REPO1_S3_KEY_SECRET', 'its own');
+  try {
+    const account = { name: 'other', uid: (process.getuid?.() ?? 0) + 1, gid: 1, home: '/' };
+    expect(placeOf({}).env).toMatchObject({ AWS_SECRET_ACCESS_KEY: 'hunter2', AWS_SESSION_TOKEN: 'hunter3' });
+    const { env } = placeOf({ account });
+    expect(Object.values(env).join()).not.toContain('hunter');
+    expect(env).toMatchObject({ AWS_REGION: 'eu-west-1', PGBACKREST_REPO1_S3_KEY_SECRET: 'its own' });
+  } finally {
+    vi.unstubAllEnvs();
+  }
 });
