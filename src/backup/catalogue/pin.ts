@@ -37,14 +37,17 @@ export async function withPin<T>(
       );
     }
   }
+  let renewing: Promise<unknown> = Promise.resolve();
   const timer = setInterval(() => {
-    for (const store of taken) store.put(key, bytes).catch(() => undefined);
+    renewing = Promise.allSettled(taken.map((store) => store.put(key, bytes)));
   }, renewEveryMs);
   timer.unref();
   try {
     return await work();
   } finally {
     clearInterval(timer);
+    // One that is under way would write the pin again behind its deletion.
+    await renewing;
     for (const store of taken) await store.delete(key).catch(() => undefined);
   }
 }

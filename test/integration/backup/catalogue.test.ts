@@ -1,7 +1,7 @@
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { findBackup, findLatest } from '../../../src/backup/catalogue/find.ts';
 import { putMark } from '../../../src/backup/catalogue/marks.ts';
 import { findPin, withPin } from '../../../src/backup/catalogue/pin.ts';
@@ -165,4 +165,30 @@ it('a pin lasts while the backup is read, and a stale one is none', async () => 
   const log = { ...silentLog, warn: (_: object, message: string) => told.push(message) };
   expect(await withPin({ stores: [gone], place: newest }, { ...who, log }, () => Promise.resolve(1))).toBe(1);
   expect(told.join()).toContain('takes no pin');
+});
+
+it('a pin that is being renewed when the work ends is gone after it all the same', async () => {
+  vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
+  try {
+    let puts = 0;
+    // The answer to a renewal takes its time.
+    const slow = Object.assign(Object.create(near) as Store, {
+      put: async (...args: Parameters<Store['put']>) => {
+        puts += 1;
+        if (puts > 1) await new Promise((resolve) => setTimeout(resolve, 100));
+        return await near.put(...args);
+      },
+    });
+    for (const name of ['delete', 'list'] as const)
+      Object.assign(slow, { [name]: near[name].bind(near) as unknown });
+    const who = { what: 'drill', host: 'h', log: silentLog } as const;
+    await withPin({ stores: [slow], place: newest }, who, async () => {
+      await vi.advanceTimersByTimeAsync(3_600_000);
+    });
+    expect(puts).toBe(2);
+    await new Promise((resolve) => setTimeout(resolve, 150));
+    expect(await findPin(near, newest, new Date())).toBeUndefined();
+  } finally {
+    vi.useRealTimers();
+  }
 });

@@ -62,12 +62,17 @@ export async function withLease<T>(
       }
     }
     await check();
-    const timer = setInterval(() => void renew(), renewEveryMs);
+    let renewing = Promise.resolve();
+    const timer = setInterval(() => {
+      renewing = renew();
+    }, renewEveryMs);
     timer.unref();
     try {
       return await work({ check });
     } finally {
       clearInterval(timer);
+      // One that is under way would write the lease again behind its deletion.
+      await renewing;
     }
   } finally {
     for (const store of held) {
