@@ -75,6 +75,20 @@ describe('WAL that does not come', () => {
     expect(backupFiles(site)).toEqual([]);
   });
 
+  it('archive_command fails and our session is lost: it is not waited for without end', async () => {
+    programs.replace('pg_basebackup', slowly);
+    const running = site.spawn(arguments_, programs.env);
+    await walsender(site);
+    await site.archive({ fail: '*' });
+    const ended = await site.db.query(
+      "select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory'",
+    );
+    expect(ended).toHaveLength(1);
+    const { code, stderr } = await running.done;
+    expect([code, stderr]).toEqual([7, expect.stringContaining('did not say for 5 s how far')]);
+    expect(backupFiles(site)).toEqual([]);
+  });
+
   it('archive_command fails from the middle on: PostgreSQL would wait for ever, and dbops does not', async () => {
     programs.replace('pg_basebackup', slowly);
     const running = site.spawn(arguments_, programs.env);

@@ -28,8 +28,10 @@ export function watchBaseBackup(context: BackupContext, applicationName: string,
   let copiedAt: Date | undefined;
   let reported = performance.now();
   let asking: Promise<void> | undefined;
+  let answered = performance.now();
   const ask = async () => {
     const progress = await findBaseBackupProgress(db, applicationName);
+    answered = performance.now();
     if (progress === undefined) return;
     const { phase, totalBytes, streamedBytes } = progress;
     const now = performance.now();
@@ -49,7 +51,12 @@ export function watchBaseBackup(context: BackupContext, applicationName: string,
     stop();
   };
   const timer = setInterval(() => {
-    // A session that is lost says nothing of pg_basebackup, which has its own.
+    // A session that is lost says nothing of pg_basebackup, which has its own, and waits for WAL unseen.
+    if (performance.now() - answered >= settings.backup.archiveTimeoutMs && failure === undefined) {
+      failure = notAnswered(context);
+      stop();
+      return;
+    }
     asking ??= ask()
       .catch(() => undefined)
       .finally(() => (asking = undefined));
@@ -60,9 +67,21 @@ export function watchBaseBackup(context: BackupContext, applicationName: string,
     copiedAt: () => copiedAt,
     end: async () => {
       clearInterval(timer);
-      await asking;
+      // A question that nobody answers is not waited for.
+      if (failure === undefined) await asking;
     },
   };
+}
+
+function notAnswered({ settings }: BackupContext): DbopsError {
+  const seconds = Math.round(settings.backup.archiveTimeoutMs / 1000);
+  return new DbopsError(
+    'tool_failed',
+    `the server did not say for ${String(seconds)} s how far the base backup is`,
+    {
+      hint: 'Was the session of dbops ended, or the network cut? See the log of the server, and run it again.',
+    },
+  );
 }
 
 async function notArchived(context: BackupContext): Promise<DbopsError> {
