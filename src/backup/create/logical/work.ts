@@ -5,6 +5,8 @@ import { getServerIdentity } from '../../../sql/export.ts';
 import { storeKey } from '../../../storage/key.ts';
 import type { BackupContext } from '../../context.ts';
 
+const idPattern = /^\d{8}T\d{6}Z-[0-9a-f]{8}$/;
+
 /**
  * Makes a directory that only this user can read, in the work directory, and removes it in the end. What a killed run of
  * the same database left is removed first: the job's lock says that no other is at work. Throws refused.
@@ -19,7 +21,9 @@ export async function withWorkDirectory<T>(
   const directory = join(context.workDirectory, `${own}${id}`);
   try {
     for (const name of await readdir(context.workDirectory)) {
-      if (name.startsWith(own)) await rm(join(context.workDirectory, name), { recursive: true, force: true });
+      // A database may be called as this one with more behind it: only an id may follow.
+      if (name.startsWith(own) && idPattern.test(name.slice(own.length)))
+        await rm(join(context.workDirectory, name), { recursive: true, force: true });
     }
     await mkdir(directory, { mode: 0o700 });
   } catch (cause) {
