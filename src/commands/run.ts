@@ -96,7 +96,8 @@ async function runToExitCode(invocation: Invocation): Promise<number> {
     if (!isReading) {
       const outcome: Outcome =
         (result.exitCode ?? 0) !== 0 ? 'partly done' : applied.changes > 0 ? 'done' : 'nothing to do';
-      if (session.isOpen) await history?.finish(await session.open(), outcome, null, applied.changes);
+      if (session.isOpen && history !== undefined)
+        await recordOutcome(session, history, outcome, applied.changes);
     }
     await session.close();
     return await printResult(name, result, options, log);
@@ -124,6 +125,21 @@ async function newHistory(
 ): Promise<History> {
   const { History } = await import('../state/history.ts');
   return new History({ schema: settings.stateSchema, command, target, version, log, isOff });
+}
+
+/** What is done is done: a session that was lost meanwhile makes no failure of it. */
+async function recordOutcome(
+  session: LazySession,
+  history: History,
+  outcome: Outcome,
+  changes: number,
+): Promise<void> {
+  try {
+    await history.finish(await session.open(), outcome, null, changes);
+  } catch (error) {
+    if (!(error instanceof DbopsError) || error.code !== 'connection_lost') throw error;
+    await history.finish(await session.reopen(), outcome, null, changes);
+  }
 }
 
 /** A run that had begun to change something leaves a row that tells how it ended; one that was refused leaves none. */
@@ -175,7 +191,11 @@ class LazySession {
 
   /** A session that answers even after the run was interrupted. */
   async openFresh(): Promise<Db> {
-    if (!this.#signal.aborted) return await this.open();
+    return this.#signal.aborted ? await this.reopen() : await this.open();
+  }
+
+  /** Another session, for when this one is lost; an interruption does not end it. */
+  async reopen(): Promise<Db> {
     await this.close();
     this.#db = this.#connect(undefined);
     return await this.#db;

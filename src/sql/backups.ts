@@ -88,6 +88,21 @@ export async function insertBackup(
   });
 }
 
+/** Says that a backup failed before it was begun; where there is no ledger yet, to nobody. Privilege: INSERT, SELECT. */
+export async function insertFailedBackup(
+  db: Db,
+  schema: string,
+  row: Parameters<typeof insertBackup>[2] & { message: string },
+): Promise<void> {
+  if ((await findStateVersion(db, schema)) < backupsSince) return;
+  await db.query({
+    text: `/* dbops:backups.insert_failed */
+      insert into ${ident(schema)}.backup (id, kind, database, place, stores, state, reason, started_at, message)
+      values ($1, $2, $3, $4, $5, 'failed', $6, $7, $8) on conflict (id) do nothing`,
+    values: [row.id, row.kind, row.database, row.place, row.stores, row.reason, row.startedAt, row.message],
+  });
+}
+
 /** Says that a backup is in its stores, with its manifest written. Privilege: UPDATE. */
 export async function recordBackupDone(
   db: Db,

@@ -135,6 +135,15 @@ it.each([
   },
 );
 
+it('its lease is given back when the manifest is there, and not before', async () => {
+  site.configure(`stores:\n${server.yaml('cold', { endpoint: proxy.endpoint })}`);
+  const asked: string[] = [];
+  proxy.decide(({ method, key }) => void asked.push(`${method} ${path.basename(key)}`));
+  await expectWhole();
+  expect(asked.indexOf('PUT lease.json')).toBeGreaterThan(-1);
+  expect(asked.indexOf('DELETE lease.json')).toBeGreaterThan(asked.lastIndexOf('PUT manifest.json'));
+});
+
 const isRead = (request: ProxiedRequest) => isTar(request) && request.verb === 'GetObject';
 
 it.each([

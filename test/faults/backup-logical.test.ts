@@ -53,9 +53,9 @@ async function expectNothing(own = setup, state = 'failed'): Promise<void> {
   expect(last?.state).toBe(state);
 }
 
-async function expectNextRunToBeWhole(own = setup): Promise<void> {
+async function expectNextRunToBeWhole(own = setup, left: string[] = []): Promise<void> {
   const { folder, manifest } = await createBackup(own, ['--kind', 'logical']);
-  expect(fs.readdirSync(own.work)).toEqual([]);
+  expect(fs.readdirSync(own.work)).toEqual(left);
   expect(backupsIn(own.store).map((item) => item.manifest.id)).toEqual([manifest.id]);
   const target = await restoreByHand(folder, manifest);
   made.push(target);
@@ -123,6 +123,13 @@ describe.skipIf(noDump !== undefined)('pg_dump', () => {
       says: /what pg_dumpall wrote was cut off/,
     },
     {
+      name: 'is whole, and a stored file is taken away',
+      program: 'zstd',
+      args: [],
+      script: `case "$*" in *toc.dat) find "$own/../store" -name 'globals.sql.zst' -delete;; esac`,
+      says: /globals\.sql\.zst in store "local", which was written before: it is missing/,
+    },
+    {
       name: 'is whole, and zstd is killed',
       program: 'zstd',
       args: [],
@@ -143,6 +150,39 @@ describe.skipIf(noDump !== undefined)('pg_dump', () => {
   }
 });
 
+it.skipIf(noDump !== undefined)('no store is given up for what pg_dump left out', async () => {
+  programs.replace('pg_dump', 'exec "$real" "$@" --exclude-table-data=public.log_lines');
+  const stores = `stores:\n  far: { url: "file://${path.join(setup.dir, 'far')}" }\n`;
+  const yaml = logicalYaml(setup.store, setup.work, '  copies: [local, far]\n  required: 1\n');
+  setup.configure(yaml.replace('stores:\n', stores));
+  const result = await setup.run(['backup', 'create', '--kind', 'logical'], programs.env);
+  expect(result.stderr).toMatch(/the dump has no rows of public\.log_lines/);
+  expect(result.stderr).not.toContain('no copy in store');
+  await expectNothing();
+});
+
+it.skipIf(noDump !== undefined)(
+  'a backup whose session is lost is told to the ledger by another',
+  async () => {
+    programs.replace(
+      'zstd',
+      'case "$*" in *toc.dat) touch "$own/at"; while [ ! -e "$own/go" ]; do sleep 0.05; done;; esac',
+    );
+    const running = setup.spawn(['backup', 'create', '--kind', 'logical'], programs.env);
+    await waitUntil(() => fs.existsSync(path.join(programs.own, 'at')), { what: 'the end of the dump' });
+    const ended = await db.query(`select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory'
+    and database = (select oid from pg_database where datname = current_database())`);
+    expect(ended.length).toBe(1);
+    fs.writeFileSync(path.join(programs.own, 'go'), '');
+    const { code, stderr } = await running.done;
+    expect(code, stderr).toBe(0);
+    expect(stderr).not.toContain('no backup');
+    const [{ manifest } = { manifest: undefined }] = backupsIn(setup.store);
+    const [row] = await db.query('select id, state from dbops.backup order by started_at desc limit 1');
+    expect(row).toEqual({ id: manifest?.id, state: 'done' });
+  },
+);
+
 describe.skipIf(noDump !== undefined)('kill -9 of dbops', () => {
   it('leaves nothing that counts, and no program; the next run cleans up', async () => {
     programs.replace('pg_dump', 'echo $$ >"$own/pid"; "$real" "$@"; sleep 600');
@@ -156,6 +196,9 @@ describe.skipIf(noDump !== undefined)('kill -9 of dbops', () => {
     await waitUntil(() => !fs.existsSync(`/proc/${String(pid)}`), { what: 'the end of pg_dump' });
     expect(backupsIn(setup.store)).toEqual([]);
     expect(fs.readdirSync(setup.work).length).toBe(1);
+    // That of a database whose name begins as this one's.
+    const other = path.join(setup.work, fs.readdirSync(setup.work)[0]!.replace(/-(\d{8}T\d{6}Z-)/, '-eu-$1'));
+    fs.mkdirSync(other);
     await waitUntil(
       async () =>
         (
@@ -164,17 +207,16 @@ describe.skipIf(noDump !== undefined)('kill -9 of dbops', () => {
         ).length === 0,
       { what: 'the end of the sessions' },
     );
-    await expectNextRunToBeWhole();
+    await expectNextRunToBeWhole(setup, [path.basename(other)]);
   });
 
-  it('that is only asked to end leaves nothing at all', async () => {
+  it('that is only asked to end leaves nothing at all, and the ledger knows', async () => {
     programs.replace('pg_dump', 'echo $$ >"$own/pid"; sleep 600');
     const running = setup.spawn(['backup', 'create', '--kind', 'logical'], programs.env);
     await waitUntil(() => fs.existsSync(path.join(programs.own, 'pid')), { what: 'pg_dump' });
     running.kill('SIGTERM');
     expect((await running.done).code).toBe(143);
-    // The session takes no more statements: the ledger learns it from the next prune.
-    await expectNothing(setup, 'running');
+    await expectNothing();
   });
 
   it('does not come from a second run, which is refused', async () => {

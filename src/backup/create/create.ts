@@ -1,6 +1,6 @@
+import { findMissing } from '../../catalogue/presence.ts';
 import { DbopsError } from '../../errors.ts';
 import { humanBytes } from '../../output/human.ts';
-import { runHook } from '../../process/hook.ts';
 import { insertBackup, recordBackupDone, recordBackupState } from '../../sql/backups.ts';
 import { getServerIdentity } from '../../sql/export.ts';
 import { loseStore, manifestName, putEverywhere, removeRemains, type Copies } from '../../storage/copies.ts';
@@ -12,10 +12,12 @@ import {
   backupManifestVersion,
   storedBytesOf,
   writeBackupManifest,
+  type BackupFile,
   type BackupManifest,
 } from '../manifest.ts';
 import { backupPrefix } from '../place.ts';
 import { registerCluster } from '../wal/cluster.ts';
+import { recordUnmade, tellLedger } from './ledger.ts';
 import type { BackupPlan, BackupWish, Maker } from './maker.ts';
 import { makeSink } from './sink.ts';
 
@@ -28,10 +30,36 @@ export interface CreatedBackup {
   stores: string[];
 }
 
+/** Plans one backup. Throws what the maker throws; the ledger is told of the failure, see recordUnmade. */
+export async function planBackup<Plan extends BackupPlan>(
+  context: BackupContext,
+  wish: BackupWish,
+  maker: Maker<Plan>,
+): Promise<Plan> {
+  const startedAt = new Date();
+  try {
+    return await maker.plan(context, wish);
+  } catch (error) {
+    await recordUnmade(context, wish, startedAt, error);
+    throw error;
+  }
+}
+
+/** A backup whose row is in the ledger, and nothing else yet. */
+interface Begun {
+  id: string;
+  place: string;
+  startedAt: Date;
+  systemIdentifier: string;
+  copies: Copies;
+  /** Stores that were given up. */
+  lost: Store[];
+}
+
 /**
  * Makes one backup: its files, then its manifest, in as many stores as are required. Until the manifest is there the
  * backup does not exist, and what was written of it is removed when anything fails. Throws tool_failed, store_failed,
- * refused; a failure is also told to `backup.onFailure`.
+ * refused.
  */
 export async function createBackup<Plan extends BackupPlan>(
   context: BackupContext,
@@ -39,25 +67,56 @@ export async function createBackup<Plan extends BackupPlan>(
   maker: Maker<Plan>,
   plan: Plan,
 ): Promise<CreatedBackup> {
+  const startedAt = new Date();
+  const begun = await begin(context, wish, plan, startedAt).catch(async (error: unknown) => {
+    await recordUnmade(context, wish, startedAt, error);
+    throw error;
+  });
+  const { id, place, copies, lost } = begun;
+  let manifest: BackupManifest;
   try {
-    return await attempt(context, wish, maker, plan);
+    const work = (check: () => Promise<void>) => write(context, wish, maker, plan, begun, check);
+    const holding = { context, id, stores: [...copies.stores] };
+    manifest =
+      maker.hold === undefined ? await work(() => Promise.resolve()) : await maker.hold(holding, plan, work);
   } catch (error) {
-    await reportFailure(context, wish, error);
+    const left = await clear(context, [...copies.stores, ...lost], place);
+    const message = error instanceof Error ? error.message : String(error);
+    const { stateSchema } = context.settings;
+    // What could not be removed now is removed by the next prune, as after a kill.
+    if (left.length === 0 && hasLedger(context))
+      await tellLedger(context, (db) => recordBackupState(db, stateSchema, id, 'failed', message)).catch(
+        () => undefined,
+      );
     throw error;
   }
+  await clear(context, lost, place);
+  await register(context, copies.stores, manifest);
+  const stores = copies.stores.map((store) => store.name);
+  await recordDone(context, manifest, stores);
+  context.applied.changes += 1;
+  context.log.info(
+    { event: 'backup_completed', backup: id, kind: wish.kind, stores, storedBytes: storedBytesOf(manifest) },
+    `backup ${id} (${wish.kind}): ${humanBytes(storedBytesOf(manifest))} in ${stores.join(', ')}`,
+  );
+  return { id, place, manifest, stores };
 }
 
-async function attempt<Plan extends BackupPlan>(
+/** A standby takes no rows: its backups are in the stores alone, as after the loss of the database. */
+function hasLedger({ db }: BackupContext): boolean {
+  return !db.server.isStandby;
+}
+
+async function begin(
   context: BackupContext,
   wish: BackupWish,
-  maker: Maker<Plan>,
-  plan: Plan,
-): Promise<CreatedBackup> {
-  const { db, settings, log, signal } = context;
+  plan: BackupPlan,
+  startedAt: Date,
+): Promise<Begun> {
+  const { db, settings, log } = context;
   const { systemIdentifier } = await getServerIdentity(db);
   const id = newId();
   const place = backupPrefix(systemIdentifier, plan.database, id);
-  const startedAt = new Date();
   const lost: Store[] = [];
   const copies: Copies = {
     stores: await Promise.all(settings.backup.copies.map(context.openStore)),
@@ -76,75 +135,93 @@ async function attempt<Plan extends BackupPlan>(
     });
   }
   await context.history.begin(db, plan.steps);
-  // A standby takes no rows: its backups are in the stores alone, as after the loss of the database.
-  const hasLedger = !db.server.isStandby;
-  const insert = hasLedger ? insertBackup : () => Promise.resolve();
-  await insert(db, settings.stateSchema, {
+  if (hasLedger(context)) {
+    const { kind, reason } = wish;
+    const { database } = plan;
+    const row = { id, kind, database, place, stores: settings.backup.copies, reason, startedAt };
+    await insertBackup(db, settings.stateSchema, row);
+  }
+  return { id, place, startedAt, systemIdentifier, copies, lost };
+}
+
+async function write<Plan extends BackupPlan>(
+  context: BackupContext,
+  wish: BackupWish,
+  maker: Maker<Plan>,
+  plan: Plan,
+  { id, place, startedAt, systemIdentifier, copies }: Begun,
+  check: () => Promise<void>,
+): Promise<BackupManifest> {
+  const { server } = context.db;
+  const { made, files } = await makeFiles(context, wish, maker, plan, { id, place, copies });
+  const manifest: BackupManifest = {
+    formatVersion: backupManifestVersion,
     id,
     kind: wish.kind,
-    database: plan.database,
-    place,
-    stores: settings.backup.copies,
+    startedAt: startedAt.toISOString(),
+    finishedAt: new Date().toISOString(),
     reason: wish.reason,
-    startedAt,
-  });
-  let manifest: BackupManifest;
-  try {
-    const { made, files } = await makeFiles(context, wish, maker, plan, { id, place, copies });
-    manifest = {
-      formatVersion: backupManifestVersion,
-      id,
-      kind: wish.kind,
-      startedAt: startedAt.toISOString(),
-      finishedAt: new Date().toISOString(),
-      reason: wish.reason,
-      createdBy: {
-        dbops: context.version,
-        host: context.host,
-        osUser: context.osUser,
-        databaseUser: db.server.user,
-      },
-      server: { systemIdentifier, version: db.server.version, versionNum: db.server.versionNum },
-      database: plan.database,
-      sourceBytes: plan.sourceBytes,
-      files,
-      ...made,
-    };
-    await putEverywhere(
-      copies,
-      `${place}${manifestName}`,
-      Buffer.from(writeBackupManifest(manifest)),
-      signal,
-    );
-  } catch (error) {
-    const left = await clear(context, [...copies.stores, ...lost], place);
-    const message = error instanceof Error ? error.message : String(error);
-    // What could not be removed now is removed by the next prune, as after a kill.
-    if (left.length === 0 && hasLedger)
-      await recordBackupState(db, settings.stateSchema, id, 'failed', message).catch(() => undefined);
-    throw error;
+    createdBy: {
+      dbops: context.version,
+      host: context.host,
+      osUser: context.osUser,
+      databaseUser: server.user,
+    },
+    server: { systemIdentifier, version: server.version, versionNum: server.versionNum },
+    database: plan.database,
+    sourceBytes: plan.sourceBytes,
+    files,
+    ...made,
+  };
+  await check();
+  await loseIncomplete(copies, place, files, context.signal);
+  await putEverywhere(
+    copies,
+    `${place}${manifestName}`,
+    Buffer.from(writeBackupManifest(manifest)),
+    context.signal,
+  );
+  return manifest;
+}
+
+/**
+ * Lists the folder in each store before the manifest makes a backup of it: a prune of somebody who knows nothing of this run
+ * may have taken files of it for remains.
+ */
+async function loseIncomplete(
+  copies: Copies,
+  place: string,
+  files: BackupFile[],
+  signal: AbortSignal,
+): Promise<void> {
+  if (files.length === 0) return;
+  for (const store of [...copies.stores]) {
+    const [missing] = await findMissing({ store, place }, files, signal);
+    if (missing === undefined) continue;
+    const message = `${missing.object} in store "${store.name}", which was written before: ${missing.problem}`;
+    loseStore(copies, store, new DbopsError('copy_damaged', message));
   }
-  await clear(context, lost, place);
-  await register(context, copies.stores, manifest);
-  const stores = copies.stores.map((store) => store.name);
-  // From here on it exists: when the ledger cannot be told, "backup list --rebuild" finds it.
-  if (hasLedger) {
-    await recordBackupDone(db, settings.stateSchema, id, {
-      stores,
-      ...factsOf(manifest),
-    });
-  } else {
+}
+
+/** From here on it exists: when the ledger cannot be told, "backup list --rebuild" finds it. */
+async function recordDone(context: BackupContext, manifest: BackupManifest, stores: string[]): Promise<void> {
+  const { log, settings } = context;
+  const { id } = manifest;
+  const warn = (why: string) =>
     log.warn(
       { event: 'backup_without_ledger', backup: id },
-      'made from a standby, where the ledger cannot be written: "dbops backup list --rebuild" shows it',
+      `${why}: "dbops backup list --rebuild" shows it`,
     );
+  if (!hasLedger(context)) {
+    warn('made from a standby, where the ledger cannot be written');
+    return;
   }
-  context.applied.changes += 1;
-  log.info(
-    { event: 'backup_completed', backup: id, kind: wish.kind, stores, storedBytes: storedBytesOf(manifest) },
-    `backup ${id} (${wish.kind}): ${humanBytes(storedBytesOf(manifest))} in ${stores.join(', ')}`,
-  );
-  return { id, place, manifest, stores };
+  const facts = { stores, ...factsOf(manifest) };
+  try {
+    await tellLedger(context, (db) => recordBackupDone(db, settings.stateSchema, id, facts));
+  } catch (error) {
+    warn(`backup ${id} is in its stores, and the ledger could not be told (${(error as Error).message})`);
+  }
 }
 
 /** A recovery from this backup asks these stores for WAL, and one that does not know the cluster never says "not there". */
@@ -210,26 +287,4 @@ async function clear(context: BackupContext, stores: Store[], place: string): Pr
     );
   }
   return left;
-}
-
-/** Says that there is no backup, in the log and to `backup.onFailure`. */
-export async function reportFailure(context: BackupContext, wish: BackupWish, error: unknown): Promise<void> {
-  const known = error instanceof DbopsError ? error : undefined;
-  const message = error instanceof Error ? error.message : String(error);
-  context.log.error(
-    { event: 'backup_failed', kind: wish.kind, code: known?.code ?? 'bug' },
-    `no backup (${wish.kind}): ${message}`,
-  );
-  const command = context.settings.backup.onFailure;
-  if (command === undefined) return;
-  const problem = await runHook(command, {
-    event: 'backup_failed',
-    at: new Date().toISOString(),
-    host: context.host,
-    database: context.db.server.database,
-    kind: wish.kind,
-    error: { code: known?.code ?? 'bug', message, detail: known?.detail, hint: known?.hint },
-  });
-  if (problem !== undefined)
-    context.log.warn({ event: 'hook_failed' }, `"backup.onFailure" failed: ${problem}`);
 }

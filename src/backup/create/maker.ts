@@ -41,6 +41,9 @@ export interface Making {
   stores: Store[];
 }
 
+/** A backup that is about to be made: by its maker, more than once where its first store fails. */
+export type Holding = Pick<Making, 'context' | 'id' | 'stores'>;
+
 /** Writes the files of a backup to every store that gets a copy. */
 export interface Sink {
   /** What was stored so far. */
@@ -69,4 +72,9 @@ export interface Maker<Plan extends BackupPlan> {
    * maker whose plan holds more passes for one of any plan: each is handed only what it planned itself.
    */
   make(making: Making, plan: Plan): Promise<Made>;
+  /**
+   * Runs `work`, which makes the files and writes the manifest, while it keeps others from what the backup needs. `work`
+   * asks `check` before the manifest is written, which throws where this backup must not come into being.
+   */
+  hold?<T>(holding: Holding, plan: Plan, work: (check: () => Promise<void>) => Promise<T>): Promise<T>;
 }

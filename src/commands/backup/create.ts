@@ -1,12 +1,14 @@
-import { createBackup, reportFailure } from '../../backup/create/create.ts';
+import os from 'node:os';
+import { createBackup, planBackup } from '../../backup/create/create.ts';
 import { findMaker } from '../../backup/create/makers.ts';
 import type { BackupWish } from '../../backup/create/maker.ts';
+import { reportFailure } from '../../backup/create/notify.ts';
 import { storedBytesOf } from '../../backup/manifest.ts';
 import { backupKinds, type BackupKind } from '../../config/backup.ts';
 import { DbopsError } from '../../errors.ts';
 import { humanBytes } from '../../output/human.ts';
 import { withAdvisoryLock } from '../../pg/advisory-lock.ts';
-import { defineCommand, type Result } from '../command.ts';
+import { defineCommand, type CommandContext, type Result } from '../command.ts';
 import { addWait, countOption } from '../options.ts';
 import { withBackups } from './context.ts';
 
@@ -69,42 +71,60 @@ export const command = defineCommand<Options>({
     cmd.option('--dry-run', 'print what would be done and write nothing');
   },
   async run(context): Promise<Result> {
-    const { options, job } = context;
-    const wish: BackupWish = {
-      kind: kindOf(options.kind),
-      tables: options.table ?? [],
-      excludeData: options.excludeData ?? [],
-      reason: options.reason ?? null,
-      parent: options.parent ?? null,
-      stream: options.stream === true,
-      type: typeOf(options),
-    };
-    const maker = await findMaker(wish.kind);
-    const base = await job(wish.kind);
-    const jobs = options.jobs === undefined ? undefined : countOption('--jobs', options.jobs);
-    return await withBackups(context, base, { jobs }, async (backup): Promise<Result> => {
-      const plan = await maker.plan(backup, wish).catch(async (error: unknown) => {
-        const isTyped = error instanceof DbopsError && error.code === 'usage';
-        if (options.dryRun !== true && !isTyped) await reportFailure(backup, wish, error);
-        throw error;
-      });
-      if (options.dryRun === true) {
-        const { database, sourceBytes, steps } = plan;
-        return { data: { dryRun: true, database, sourceBytes, steps }, text: steps.join('\n') };
-      }
-      const { id, place, manifest, stores } = await withAdvisoryLock(
-        base.db,
-        'backup',
-        { waitMs: base.waitMs, signal: context.signal },
-        () => createBackup(backup, wish, maker, plan),
-      );
-      return {
-        data: { id, place, stores, manifest },
-        text: `${id}: ${humanBytes(storedBytesOf(manifest))} in ${stores.join(', ')}`,
-      };
-    });
+    const wish = wishOf(context.options);
+    const reached: Reached = { database: null };
+    try {
+      return await create(context, wish, reached);
+    } catch (error) {
+      const isTyped = error instanceof DbopsError && error.code === 'usage';
+      if (context.options.dryRun !== true && !isTyped)
+        await reportFailure(context, { ...reached, host: os.hostname(), kind: wish.kind }, error);
+      throw error;
+    }
   },
 });
+
+/** The database, once there is a session on it. */
+interface Reached {
+  database: string | null;
+}
+
+async function create(context: CommandContext<Options>, wish: BackupWish, reached: Reached): Promise<Result> {
+  const { options, signal } = context;
+  const jobs = options.jobs === undefined ? undefined : countOption('--jobs', options.jobs);
+  const maker = await findMaker(wish.kind);
+  const base = await context.job(wish.kind);
+  reached.database = base.db.server.database;
+  return await withBackups(context, base, { jobs }, async (backup): Promise<Result> => {
+    if (options.dryRun === true) {
+      const { database, sourceBytes, steps } = await maker.plan(backup, wish);
+      return { data: { dryRun: true, database, sourceBytes, steps }, text: steps.join('\n') };
+    }
+    const plan = await planBackup(backup, wish, maker);
+    const { id, place, manifest, stores } = await withAdvisoryLock(
+      base.db,
+      'backup',
+      { waitMs: base.waitMs, signal },
+      () => createBackup(backup, wish, maker, plan),
+    );
+    return {
+      data: { id, place, stores, manifest },
+      text: `${id}: ${humanBytes(storedBytesOf(manifest))} in ${stores.join(', ')}`,
+    };
+  });
+}
+
+function wishOf(options: Options): BackupWish {
+  return {
+    kind: kindOf(options.kind),
+    tables: options.table ?? [],
+    excludeData: options.excludeData ?? [],
+    reason: options.reason ?? null,
+    parent: options.parent ?? null,
+    stream: options.stream === true,
+    type: typeOf(options),
+  };
+}
 
 function kindOf(text: string): BackupKind {
   const kind = backupKinds.find((item) => item === text);

@@ -6,6 +6,7 @@ import {
   backupFiles,
   giveTo,
   rowsOf,
+  siteYaml,
   startSite,
   unpack,
   verifyUnpacked,
@@ -101,7 +102,12 @@ describe('backup create --kind base', () => {
       'create table apart tablespace "space one" as select i from generate_series(1, 1000) as i',
     );
     const rows = await rowsOf(site.db, 'apart');
+    // What a killed one has left is as large as the cluster.
+    const work = path.join(site.dir, 'work');
+    fs.mkdirSync(path.join(work, 'dbops-work-base-999999999-AbCdEf'), { recursive: true });
+    site.configure(siteYaml(site.store, `  workDirectory: ${work}\n`));
     const made = await site.made('base');
+    expect(fs.readdirSync(work)).toEqual([]);
     const [space] = made.manifest.physical?.tablespaces ?? [];
     expect(space).toMatchObject({ name: 'space one', location: place });
     expect(fs.readdirSync(made.folder).sort()).toEqual(

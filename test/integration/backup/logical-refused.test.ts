@@ -58,6 +58,44 @@ describe.skipIf(noDump !== undefined)('before anything is written', () => {
     expect((await own.run(['backup', 'create', '--kind', 'logical'])).code).toBe(4);
   });
 
+  it('tells the hook of a server that cannot be reached, and of another run in the way', async () => {
+    const own = logicalSetup(db);
+    own.configure(logicalYaml(own.store, own.work, `  onFailure: "cat > ${own.dir}/told.json"\n`));
+    const told = () => JSON.parse(fs.readFileSync(`${own.dir}/told.json`, 'utf8')) as object;
+    const create = ['backup', 'create', '--kind', 'logical'];
+    const gone = await own.run(create, { DATABASE_URL: 'postgresql://nobody@127.0.0.1:1/none' });
+    expect(gone.code).toBe(3);
+    expect(gone.stderr).toContain('no backup (logical)');
+    expect(told()).toMatchObject({ database: null, error: { code: 'connection_failed' } });
+    const holder = await openSession(db.url);
+    await holder.query(`select pg_advisory_lock(${String(0x64626f70)}, 5)`);
+    const busy = await own.run(create);
+    await holder.end();
+    expect(busy.code).toBe(4);
+    expect(told()).toMatchObject({ event: 'backup_failed', error: { code: 'lock_busy' } });
+    fs.rmSync(`${own.dir}/told.json`);
+    expect((await own.run([...create, '--table', 'nothing'])).code).toBe(2);
+    expect(fs.existsSync(`${own.dir}/told.json`)).toBe(false);
+  });
+
+  it('leaves a row of what could not even be begun, and none of what was typed wrongly', async () => {
+    const emptied = await createDatabase('logical_emptied');
+    made.push(emptied);
+    await emptied.query('create table single as select 1 as i');
+    const own = logicalSetup(emptied);
+    const create = ['backup', 'create', '--kind', 'logical'];
+    expect((await own.run(create)).code).toBe(0);
+    await emptied.query('drop table single');
+    expect((await own.run(create)).code).toBe(4);
+    expect((await own.run([...create, '--table', 'single'])).code).toBe(2);
+    expect((await own.run([...create, '--dry-run'])).code).toBe(4);
+    const rows = await emptied.query('select state, stores, message from dbops.backup order by started_at');
+    expect(rows).toEqual([
+      { state: 'done', stores: ['local'], message: null },
+      { state: 'failed', stores: [], message: expect.stringContaining('has no table') as string },
+    ]);
+  });
+
   it('fails below the minimum size', async () => {
     const own = logicalSetup(db);
     own.configure(logicalYaml(own.store, own.work, '  minimumSize: 1 GB\n'));

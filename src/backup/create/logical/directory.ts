@@ -20,7 +20,7 @@ const countedHereBytes = 4 * 1024 * 1024;
 
 /**
  * Dumps into the work directory with parallel sessions. Each table is compressed into the stores as soon as pg_dump has
- * finished it, and its file removed. Throws tool_failed, copy_damaged, or what the stores throw.
+ * finished it, and its file removed. Throws tool_failed, or what the stores throw.
  */
 export async function dumpToDirectory(
   making: Making,
@@ -122,7 +122,7 @@ async function readSequenceValues(
   return parseSequenceValues(sql.toString());
 }
 
-/** Rows of a file of COPY's text, a line each. Throws copy_damaged where its end is missing. */
+/** Rows of a file of COPY's text, a line each. Throws tool_failed where its end is missing. */
 async function countRows(path: string, signal: AbortSignal): Promise<number> {
   const handle = await open(path);
   try {
@@ -130,7 +130,7 @@ async function countRows(path: string, signal: AbortSignal): Promise<number> {
     const start = Math.max(0, size - endMarker.length);
     const { buffer } = await handle.read(Buffer.alloc(size - start), 0, size - start, start);
     if (buffer.toString('latin1') !== endMarker) {
-      throw new DbopsError('copy_damaged', `${path} was cut off: it does not end as pg_dump ends its files`, {
+      throw new DbopsError('tool_failed', `${path} was cut off: it does not end as pg_dump ends its files`, {
         hint: 'Look for the reason in what pg_dump said, and whether the work directory has space.',
       });
     }

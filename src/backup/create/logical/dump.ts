@@ -49,7 +49,7 @@ export interface DumpWithFacts {
 /**
  * Dumps, and reads what belongs to the dump in the same snapshot. pg_dump waits for no lock longer than lock_timeout: until
  * it has them all it is started again, in a new snapshot, up to the deadline for locks. Throws lock_timeout, tool_failed,
- * copy_damaged, or what the stores throw.
+ * or what the stores throw.
  */
 export async function dumpWithFacts(
   making: Making,

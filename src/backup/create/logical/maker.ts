@@ -44,7 +44,7 @@ function checkSize({ context, sink }: Making): void {
   );
 }
 
-/** Compares the dump with its snapshot, and says what it holds. Throws copy_damaged where something is missing. */
+/** Compares the dump with its snapshot, and says what it holds. Throws tool_failed where something is missing. */
 function describe(
   making: Making,
   plan: LogicalPlan,
@@ -61,7 +61,7 @@ function describe(
       const counted = counts.get(table.oid);
       if (counted !== undefined && rows !== null && counted.rows !== BigInt(rows)) {
         throw new DbopsError(
-          'copy_damaged',
+          'tool_failed',
           `${displayName(table)} has ${humanCount(Number(counted.rows))} rows in the snapshot of the dump, and ${humanCount(rows)} were dumped`,
         );
       }
@@ -99,7 +99,7 @@ function rowsOf(table: Selection['tables'][number], selection: Selection, dumped
   const rows = dumpId === undefined ? undefined : dumped.rows.get(dumpId);
   if (rows !== undefined) return rows;
   if (dumpId === undefined && selection.withoutData.has(table.oid)) return null;
-  throw new DbopsError('copy_damaged', `the dump has no rows of ${displayName(table)}`, {
+  throw new DbopsError('tool_failed', `the dump has no rows of ${displayName(table)}`, {
     hint: 'pg_dump ended with exit code 0 and left them out. Is it the real one? "dbops doctor" lists what is found.',
   });
 }

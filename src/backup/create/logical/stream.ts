@@ -39,7 +39,7 @@ export async function dumpToStream(making: Making, plan: LogicalPlan, run: DumpR
   const counts = [...script.matchAll(/^rows (\d+)$/gm)].map((match) => Number(match[1]));
   if (counts.length !== toc.tableData.size) {
     throw new DbopsError(
-      'copy_damaged',
+      'tool_failed',
       `the dump holds the rows of ${String(counts.length)} tables, and its table of contents names ${String(toc.tableData.size)}`,
     );
   }
@@ -59,13 +59,10 @@ export async function dumpDefinitions(making: Making, plan: LogicalPlan, run: Du
 /** For the side of a program that writes a script. */
 export const endOfScript = [{ path: 'tail', args: ['-n', '20'] }];
 
-/** Throws copy_damaged where the last line that is always there is missing. */
+/** Throws tool_failed where the last line that is always there is missing. */
 export function checkEnd(program: string, end: string, marker: string): void {
   if (end.includes(`-- ${marker}`)) return;
-  throw new DbopsError(
-    'copy_damaged',
-    `what ${program} wrote was cut off: "${marker}" is missing at its end`,
-  );
+  throw new DbopsError('tool_failed', `what ${program} wrote was cut off: "${marker}" is missing at its end`);
 }
 
 async function put(making: Making, run: DumpRun, name: string, stages: Stage[]): Promise<[string, string]> {

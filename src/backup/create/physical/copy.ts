@@ -3,12 +3,12 @@ import { readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DbopsError } from '../../../errors.ts';
 import { bodyOf, runPipeline, startPipeline, type Pipeline, type Stage } from '../../../process/pipeline.ts';
+import { withWorkDirectory } from '../../../process/work-directory.ts';
 import { isStoreFailure } from '../../../storage/copies.ts';
 import { getServerClock } from '../../../sql/physical.ts';
 import type { BackupContext } from '../../context.ts';
 import type { BackupFile } from '../../manifest.ts';
 import type { Making } from '../maker.ts';
-import { inOwnFolder } from './directory.ts';
 import { basebackupArguments, zstdArguments, type PhysicalPlan } from './plan.ts';
 import { ServerManifestReader, type ServerManifest } from './server-manifest.ts';
 import { watchBaseBackup } from './watch.ts';
@@ -91,7 +91,7 @@ async function copyByFolder(
 ): Promise<CopiedCluster> {
   const { context, id, sink } = making;
   const { pg_basebackup, tar } = plan.tools;
-  return await inOwnFolder(context, async (folder) => {
+  return await withWorkDirectory(context.workDirectory, 'base', async (folder) => {
     const args = basebackupArguments(plan, { id, target: folder, parentManifest });
     const { stoppedAt } = await whileWatched(
       making,

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { DbopsError } from '../../../errors.ts';
 import type { Tool } from '../../../process/tools.ts';
+import { withWorkDirectory } from '../../../process/work-directory.ts';
 import { getRecoverySettings, getServerClock } from '../../../sql/physical.ts';
 import { withPin } from '../../catalogue/pin.ts';
 import { fetchFiles } from '../../fetch.ts';
@@ -9,7 +10,6 @@ import { parseLsn, segmentOfLsn } from '../../wal/segment.ts';
 import type { Made, Maker, Making } from '../maker.ts';
 import { segmentsBetween, waitForSegments } from './archived-wal.ts';
 import { baseFile, copyCluster, manifestFile, type CopiedCluster } from './copy.ts';
-import { inOwnFolder } from './directory.ts';
 import { withLease } from './lease.ts';
 import { tooOld, type Parent } from './parent.ts';
 import { planPhysical, type PhysicalPlan } from './plan.ts';
@@ -17,16 +17,11 @@ import { planPhysical, type PhysicalPlan } from './plan.ts';
 /** Makes base backups, incremental ones, and snapshots: base backups with a reason and a retention of their own. */
 export const physicalMaker: Maker<PhysicalPlan> = {
   plan: planPhysical,
-  make: async (making, plan) => {
-    const { context, id, stores } = making;
-    return await withLease(
-      context,
-      { id, systemIdentifier: plan.systemIdentifier, stores },
-      async (lease) => {
-        const made = await make(making, plan);
-        await lease.check();
-        return made;
-      },
+  make,
+  hold: async ({ context, id, stores }, { systemIdentifier, parent }, work) => {
+    const { host, log } = context;
+    return await withLease(context, { id, systemIdentifier, stores }, ({ check }) =>
+      parent === undefined ? work(check) : withPin(parent, { what: 'backup', host, log }, () => work(check)),
     );
   },
 };
@@ -58,20 +53,17 @@ async function make(making: Making, plan: PhysicalPlan): Promise<Made> {
 /** The parent's own list of files is what the server compares with. */
 async function copyOnParent(making: Making, plan: PhysicalPlan, parent: Parent): Promise<CopiedCluster> {
   const { context } = making;
-  const { host, log } = context;
-  return await withPin(parent, { what: 'backup', host, log }, () =>
-    inOwnFolder(context, async (folder) => {
-      const path = join(folder, 'parent_manifest');
-      const fetching = { ...context, zstd: plan.tools.zstd.path };
-      await fetchFiles(fetching, parent, [{ name: parent.physical.manifestFile, path, plain: false }]);
-      try {
-        return await copyCluster(making, plan, { parentManifest: path });
-      } catch (error) {
-        const words = error instanceof DbopsError ? (error.detail ?? '') : '';
-        throw /WAL summar/i.test(words) ? tooOld(parent.id, words) : error;
-      }
-    }),
-  );
+  return await withWorkDirectory(context.workDirectory, 'base', async (folder) => {
+    const path = join(folder, 'parent_manifest');
+    const fetching = { ...context, zstd: plan.tools.zstd.path };
+    await fetchFiles(fetching, parent, [{ name: parent.physical.manifestFile, path, plain: false }]);
+    try {
+      return await copyCluster(making, plan, { parentManifest: path });
+    } catch (error) {
+      const words = error instanceof DbopsError ? (error.detail ?? '') : '';
+      throw /WAL summar/i.test(words) ? tooOld(parent.id, words) : error;
+    }
+  });
 }
 
 async function describe(
