@@ -4,6 +4,7 @@ import { getClusterBytes } from '../../sql/backups.ts';
 import { getServerIdentity } from '../../sql/export.ts';
 import type { BackupContext } from '../context.ts';
 import type { PgbackrestPart } from '../manifest.ts';
+import { expirePgbackrest } from '../pgbackrest/expire.ts';
 import {
   goodBackups,
   idAnnotation,
@@ -26,7 +27,41 @@ interface Plan extends BackupPlan {
  * Lets an installed pgBackRest take a backup into its own repository. Our stores get the manifest alone, so that one
  * catalogue shows it; the annotation ties the two together where one of them is lost.
  */
-export const pgbackrestMaker: Maker<Plan> = { plan, make };
+export const pgbackrestMaker: Maker<Plan> = {
+  plan,
+  make,
+  hold: async ({ context, id }, { site, repository }, work) => {
+    try {
+      return await work(() => Promise.resolve());
+    } catch (error) {
+      await takeBack(context, id, site, repository);
+      throw error;
+    }
+  },
+};
+
+/** What has no manifest in the end is in no catalogue, and would lie in the repository for ever. */
+async function takeBack(
+  { log }: BackupContext,
+  id: string,
+  site: PgbackrestSite,
+  repository: number,
+): Promise<void> {
+  // An interruption is why it goes, and does not keep it.
+  const { signal } = new AbortController();
+  try {
+    const info = await readPgbackrestInfo(site, signal);
+    const labels = info.backup
+      .filter((item) => item.annotation?.[idAnnotation] === id)
+      .map((item) => item.label);
+    await expirePgbackrest(site, repository, labels, signal);
+  } catch (error) {
+    log.warn(
+      { event: 'backup_remains', backup: id },
+      `what pgBackRest made of backup ${id} stays in its repository: ${(error as Error).message}`,
+    );
+  }
+}
 
 async function plan(context: BackupContext, wish: BackupWish): Promise<Plan> {
   if (wish.tables.length > 0 || wish.excludeData.length > 0) {
@@ -102,7 +137,7 @@ async function check(context: BackupContext, site: PgbackrestSite, made: Pgbackr
     const files = info.backup.find((item) => item.label === made.label)?.['error-list'] ?? [];
     throw new DbopsError('tool_failed', `pgBackRest found pages with wrong checksums in ${made.label}`, {
       detail: files.slice(0, 20).join('\n'),
-      hint: 'It lies in the repository of pgBackRest all the same. The table is damaged on the server: find it by pg_filenode_relation(), and look for a good one in older backups.',
+      hint: 'The table is damaged on the server: find it by pg_filenode_relation(), and look for a good one in older backups.',
     });
   }
   const least = context.settings.backup.minimumBytes;

@@ -131,6 +131,9 @@ describe('backup create --kind pgbackrest', () => {
   it('counts a backup with broken pages as failed, although pgBackRest ends with 0', async (context) => {
     if (missing !== undefined) return context.skip(missing);
     const before = manifests();
+    const inRepository = () =>
+      (JSON.parse(site.run('info', '--output=json').output) as { backup: { label: string }[] }[])[0]?.backup;
+    const sets = inRepository();
     const [row] = await db.query<{ path: string }>("select pg_relation_filepath('public.parts') as path");
     await db.query('checkpoint');
     const file = fs.openSync(path.join(site.server.dataDir, row!.path), 'r+');
@@ -141,6 +144,8 @@ describe('backup create --kind pgbackrest', () => {
     expect(broken.stderr).toContain('pages with wrong checksums');
     expect(broken.stderr).toContain(row!.path);
     expect(manifests()).toEqual(before);
+    expect(broken.stderr).not.toContain('stays in its repository');
+    expect(inRepository()).toEqual(sets);
     const [state] = await db.query('select state from dbops.backup order by id desc limit 1');
     expect(state).toEqual({ state: 'failed' });
   });
