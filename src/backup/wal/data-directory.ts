@@ -1,6 +1,7 @@
-import { readdir, realpath, stat } from 'node:fs/promises';
+import { readdir, readFile, realpath, stat } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { DbopsError } from '../../errors.ts';
+import { isAlive } from '../../process/daemon.ts';
 import { parseControlIdentifier, parseSegmentHeader, segmentHeaderBytes } from './page-header.ts';
 import { readStart } from './local-file.ts';
 import { parseWalName } from './segment.ts';
@@ -38,6 +39,17 @@ async function readIdentifier(path: string): Promise<string | undefined> {
       cause: error,
     });
   }
+}
+
+/**
+ * Since when the server that runs on a data directory does so, in milliseconds, as its postmaster.pid says: the process
+ * in the first line, the seconds since 1970 in the third. Undefined where none runs on this host.
+ */
+export async function findWriter({ path }: DataDirectory): Promise<{ sinceMs: number } | undefined> {
+  const text = await readFile(join(path, 'postmaster.pid'), 'utf8').catch(() => '');
+  const [pid, , seconds] = text.split('\n').map(Number);
+  if (pid === undefined || seconds === undefined || !(pid > 0) || !(seconds > 0)) return undefined;
+  return isAlive(pid) ? { sinceMs: seconds * 1000 } : undefined;
 }
 
 /** Whether there is something at this path. */

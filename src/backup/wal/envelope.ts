@@ -12,7 +12,7 @@ export interface WalEnvelope {
   sha256: string;
   plainBytes: number;
   systemIdentifier: string;
-  /** When PostgreSQL had filled it, on the clock of its host, ISO; null where it was received on another host. */
+  /** When PostgreSQL had filled it, on the clock of its host, ISO; null where nothing proves that: see wal/push.ts. */
   closedAt: string | null;
   pushedAt: string;
   host: string;

@@ -67,7 +67,7 @@ export class HistoryCheck {
     }
     if (own !== undefined && !isEverywhere) {
       const name = historyName(timeline);
-      await pushFile(this.#target, { name, path: join(this.#folder, name), isOfServer: true });
+      await pushFile(this.#target, { name, path: join(this.#folder, name), isOfServer: false });
     }
     return common ?? own;
   }

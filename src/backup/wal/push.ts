@@ -1,10 +1,10 @@
-import { readdir, stat } from 'node:fs/promises';
+import { lstat, readdir, realpath, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { DbopsError } from '../../errors.ts';
 import type { Copies } from '../../storage/copies.ts';
 import { findCluster } from './cluster.ts';
 import type { WalContext } from './context.ts';
-import { findDataDirectory, isThere } from './data-directory.ts';
+import { findDataDirectory, findWriter, isThere, type DataDirectory } from './data-directory.ts';
 import { HistoryCheck } from './history-check.ts';
 import { pushFile, type FileToPush, type PushedFile, type PushTarget } from './push-file.ts';
 import { removeFetched } from './prefetch.ts';
@@ -42,21 +42,40 @@ export async function pushWal(context: WalContext, cwd: string, file: string): P
   await refuseUnfinished(status, name);
   const target = await openTarget(context, data.systemIdentifier);
   // A server that archives has recovered, most often: nothing of what was fetched ahead will be asked for.
-  const signals = await Promise.all(
-    ['standby.signal', 'recovery.signal'].map((file) => isThere(join(data.path, file))),
-  );
-  if (!signals.includes(true)) await removeFetched(context.settings.spool, data).catch(() => undefined);
+  if (!(await isRecovering(data))) await removeFetched(context.settings.spool, data).catch(() => undefined);
   const histories = new HistoryCheck(target, dirname(path));
-  const push = async (item: FileToPush) => {
+  const isOfServer = await timeTeller(data);
+  const push = async (item: Omit<FileToPush, 'isOfServer'>) => {
     await histories.check(item.name);
-    return await pushFile(target, item);
+    return await pushFile(target, { ...item, isOfServer: await isOfServer(item.path) });
   };
-  const asked = push({ name, path, isOfServer: true });
+  const asked = push({ name, path });
   // A failure is thrown below; until then nothing else may be told of it.
   asked.catch(() => undefined);
   const marks = new Marks(spoolFolder(context.settings.spool, data, 'pushed'));
   const ahead = await pushAhead(context, { asked, name, status, marks, push });
   return { asked: await asked, ahead };
+}
+
+/**
+ * Tells whether the time of a file is that at which PostgreSQL closed it: it lies in the pg_wal of a server that runs, has
+ * not replayed it from elsewhere, and wrote it since it started. A copy of a data directory, or of its pg_wal, has the
+ * times of the copying, and a recovery would take those for a proof that nothing was committed until then.
+ */
+async function timeTeller(data: DataDirectory): Promise<(path: string) => Promise<boolean>> {
+  const writer = (await isRecovering(data)) ? undefined : await findWriter(data);
+  if (writer === undefined) return () => Promise.resolve(false);
+  const folder = await realpath(join(data.path, 'pg_wal')).catch(() => undefined);
+  return async (path) => {
+    const place = await realpath(dirname(path)).catch(() => undefined);
+    const info = await lstat(path).catch(() => undefined);
+    return place === folder && info?.isFile() === true && info.mtimeMs >= writer.sinceMs;
+  };
+}
+
+async function isRecovering(data: DataDirectory): Promise<boolean> {
+  const signals = ['standby.signal', 'recovery.signal'].map((file) => isThere(join(data.path, file)));
+  return (await Promise.all(signals)).includes(true);
 }
 
 /** A segment that the server still writes to would be stored half. Files that lie elsewhere are somebody's own affair. */
@@ -133,7 +152,7 @@ interface AheadWork {
   name: string;
   status: string;
   marks: Marks;
-  push: (file: FileToPush) => Promise<PushedFile>;
+  push: (file: Omit<FileToPush, 'isOfServer'>) => Promise<PushedFile>;
 }
 
 /** Pushes what else is ready, as long as the one that was asked for does not fail. Returns how many. Never throws. */
@@ -178,7 +197,11 @@ async function pushAhead(context: WalContext, work: AheadWork): Promise<number> 
 }
 
 /** What is ready and was not pushed yet: histories first, as the server itself does, then by name. */
-async function listReady({ name: asked, status, marks }: AheadWork): Promise<FileToPush[]> {
+async function listReady({
+  name: asked,
+  status,
+  marks,
+}: AheadWork): Promise<Omit<FileToPush, 'isOfServer'>[]> {
   const names = (await readdir(status).catch(() => [])).flatMap((file) =>
     file.endsWith('.ready') ? [file.slice(0, -'.ready'.length)] : [],
   );
@@ -191,5 +214,5 @@ async function listReady({ name: asked, status, marks }: AheadWork): Promise<Fil
   return [...ready]
     .filter((name) => name !== asked && !marked.has(name))
     .sort((a, b) => rank(a) - rank(b) || (a < b ? -1 : 1))
-    .map((name) => ({ name, path: join(folder, name), isOfServer: true }));
+    .map((name) => ({ name, path: join(folder, name) }));
 }

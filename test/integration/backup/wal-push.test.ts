@@ -26,6 +26,12 @@ afterAll(async () => {
 });
 
 const inWal = (name: string) => path.join('pg_wal', name);
+/** The same content under the name of a part. */
+const partialOf = (dataDir: string, name: string) => {
+  const file = path.join(dataDir, inWal(`${name}.partial`));
+  fs.copyFileSync(path.join(dataDir, inWal(name)), file);
+  return file;
+};
 const names = async (list: ReturnType<typeof listWal>) => {
   const found: string[] = [];
   for await (const item of list) found.push(item.name);
@@ -63,6 +69,33 @@ describe('wal push', () => {
     await expect(pushWal(wal, server.dataDir, inWal(name))).rejects.toThrow(`holds another ${name}`);
     fs.writeFileSync(file, content);
     expect(await findWal(wal.stores[0]!, system, name)).toEqual(before);
+  });
+
+  it('knows when a segment was closed only of a server that runs and wrote it', async () => {
+    const wal = walContext([sharedDirectory('store')], { ahead: 0 });
+    const system = await register(server, wal.stores);
+    const [copied = '', old = '', standby = ''] = await closeSegments(server, 3);
+    const closedAt = async (name: string, file: string, cwd = server.dataDir) => {
+      await pushWal(wal, cwd, file);
+      return (await findWal(wal.stores[0]!, system, name))?.closedAt;
+    };
+    const copy = sharedDirectory('copy');
+    for (const folder of ['global', 'pg_wal']) fs.mkdirSync(path.join(copy, folder));
+    const files = ['global/pg_control', 'postmaster.pid', inWal(copied), inWal(old)];
+    for (const file of files) fs.copyFileSync(path.join(server.dataDir, file), path.join(copy, file));
+    // Of a file that lies elsewhere, and of a data directory without a server.
+    expect(await closedAt(copied, path.join(copy, inWal(copied)))).toBeNull();
+    fs.rmSync(path.join(copy, 'postmaster.pid'));
+    expect(await closedAt(`${old}.partial`, partialOf(copy, old), copy)).toBeNull();
+    const file = path.join(server.dataDir, inWal(old));
+    fs.utimesSync(file, new Date(1000), new Date(1000));
+    expect(await closedAt(old, inWal(old))).toBeNull();
+    fs.writeFileSync(path.join(server.dataDir, 'standby.signal'), '');
+    try {
+      expect(await closedAt(standby, inWal(standby))).toBeNull();
+    } finally {
+      fs.rmSync(path.join(server.dataDir, 'standby.signal'));
+    }
   });
 
   it('takes .backup, .partial and .history files', async () => {
