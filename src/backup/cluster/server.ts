@@ -38,7 +38,8 @@ export interface RunningServer {
   logFile: string;
   /**
    * Resolves when it takes connections, also such that only read during a recovery, unless that must be over
-   * (`isWritable`). Throws tool_failed with what it said when it ended instead.
+   * (`isWritable`): then all that it said of the recovery was told before. Throws tool_failed with what it said when it
+   * ended instead.
    */
   ready: (options?: { isWritable?: boolean }) => Promise<void>;
   /** Resolves when it has ended by itself or was stopped; all lines were told before. */
@@ -51,6 +52,9 @@ export interface RunningServer {
 
 /** The longest path of a unix socket, less /.s.PGSQL.65535, on the system that allows the least. */
 const longestSocketDirectory = 103 - 15;
+
+/** Not that of a hot standby, which says "read-only connections"; its lock file says "ready" of both. */
+const openLine = /database system is ready to accept connections/;
 
 const pollMs = 50;
 const fastStopMs = 30_000;
@@ -72,6 +76,8 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
     logging_collector: 'off',
     log_destination: 'stderr',
     log_min_messages: 'warning',
+    // Otherwise each message has a code before it, which nobody who reads it here expects.
+    log_error_verbosity: 'default',
     lc_messages: 'C',
     ...options.settings,
   };
@@ -85,7 +91,9 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
     { account, cwd: dataDirectory, env: { LC_ALL: 'C', ...options.env }, logFile },
   );
   const lines: string[] = [];
+  let isOpen = false;
   const log = followLog(logFile, from, (line) => {
+    isOpen ||= openLine.test(line);
     lines.push(line);
     if (lines.length > keptLines) lines.shift();
     options.onLine?.(line);
@@ -107,10 +115,15 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
     logFile,
     ended,
     ready: async ({ isWritable = false } = {}) =>
-      await waitUntilReady(daemon, options, isWritable ? ['ready'] : ['ready', 'standby'], async () => {
-        await ended;
-        return lines;
-      }),
+      await waitUntilReady(
+        daemon,
+        options,
+        async () => isOpen || (!isWritable && (await takesConnections(dataDirectory, daemon.pid))),
+        async () => {
+          await ended;
+          return lines;
+        },
+      ),
     stop: async () => {
       await stopDaemon(daemon);
       await ended;
@@ -133,11 +146,11 @@ async function stopDaemon(daemon: Daemon): Promise<void> {
 async function waitUntilReady(
   daemon: Daemon,
   { dataDirectory, signal }: StartOptions,
-  wanted: string[],
+  isReady: () => Promise<boolean>,
   lastLines: () => Promise<string[]>,
 ): Promise<void> {
   while (!daemon.hasEnded()) {
-    if (wanted.includes((await statusOf(dataDirectory, daemon.pid)) ?? '')) return;
+    if (await isReady()) return;
     await sleep(pollMs);
   }
   const lines = await lastLines();
@@ -147,11 +160,11 @@ async function waitUntilReady(
   });
 }
 
-/** What the server wrote into its lock file, which is where pg_ctl looks; the pid tells one of an earlier run apart. */
-async function statusOf(dataDirectory: string, pid: number): Promise<string | undefined> {
+/** By what the server wrote into its lock file, which is where pg_ctl looks; the pid tells one of an earlier run apart. */
+async function takesConnections(dataDirectory: string, pid: number): Promise<boolean> {
   const text = await readFile(join(dataDirectory, 'postmaster.pid'), 'utf8').catch(() => '');
   const lines = text.split('\n');
-  return Number(lines[0]) === pid ? lines[7]?.trim() : undefined;
+  return Number(lines[0]) === pid && ['ready', 'standby'].includes(lines[7]?.trim() ?? '');
 }
 
 /** The data directory is as private as can be; where its path is too long for a socket, one under /tmp. */

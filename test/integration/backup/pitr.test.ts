@@ -21,10 +21,16 @@ describe.skipIf(reason !== undefined)(
     let site: PitrSite;
     let first: string;
     let second: string;
-    const at = { time: '', lsn: '', beforeFirst: '' };
+    const at = { time: '', lsn: '', last: '', beforeFirst: '' };
 
     beforeAll(async () => {
       site = await startPitrSite();
+      // What an administrator has set stays in the backup, and wins over postgresql.conf.
+      await site.db.query("alter system set log_error_verbosity = 'verbose'");
+      for (const name of ['hba_file', 'ident_file'])
+        await site.db.query(
+          `alter system set ${name} = '${site.server.dataDir}/pg_${name.replace('_file', '.conf')}'`,
+        );
       at.beforeFirst = await site.now();
       first = await site.base();
       await site.insert(1);
@@ -35,6 +41,7 @@ describe.skipIf(reason !== undefined)(
       await site.insert(3);
       second = await site.base();
       await site.insert(4);
+      at.last = await site.lsn();
       await site.push();
     });
 
@@ -57,6 +64,17 @@ describe.skipIf(reason !== undefined)(
       await stopServer(result);
       const auto = fs.readFileSync(path.join(result.dataDirectory, 'postgresql.auto.conf'), 'utf8');
       expect(auto.match(/^recovery_target_(time|lsn|name|action) .*$/gm)).toHaveLength(2);
+    });
+
+    it('pauses at its target, long after the server takes connections to read', async () => {
+      const context = site.context();
+      const { restoreCommand } = context;
+      context.restoreCommand = (...args) => `sleep 0.4; ${restoreCommand(...args)}`;
+      const plan = await site.plan(`lsn:${at.last}`, { id: first }, context);
+      const result = await applyPitr(context, plan, { ...endStarted, action: 'pause' });
+      expect(result.reached).toMatchObject({ isPaused: true, timeline: null });
+      expect(await marksOf(result)).toEqual([1, 2, 3, 4]);
+      await stopServer(result);
     });
 
     it('reaches an LSN', async () => {

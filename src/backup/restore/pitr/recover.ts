@@ -29,6 +29,8 @@ export interface RecoverOptions {
   action: 'promote' | 'pause';
   /** Whether it must stop at a target: otherwise the end of the archive is where it ends. */
   hasStop: boolean;
+  /** Looks at where it ended, in the words of the server; what it throws ends the server. */
+  checkEnd?: ((lsn: string | null) => Promise<void>) | undefined;
   environment: Record<string, string>;
   /** Of this run; they win over the files of the cluster. */
   settings?: Record<string, string>;
@@ -37,6 +39,7 @@ export interface RecoverOptions {
 }
 
 const restoredLine = /restored log file "([0-9A-F]{24})" from archive/;
+const tooSmall = /insufficient parameter settings/;
 const sayEveryMs = 10_000;
 
 /**
@@ -63,21 +66,31 @@ export async function recover(options: RecoverOptions): Promise<{ server: Runnin
     },
     onLine: (line) => watch.take(line),
   });
+  const { reached } = watch;
   try {
-    const ready = server.ready({ isWritable: true });
-    await (action === 'pause' ? Promise.race([ready, watch.paused]) : ready);
-    const { reached } = watch;
-    if (options.hasStop && reached.stoppedBy === null) {
-      throw new DbopsError('tool_failed', 'the server opened without a word of having reached its target', {
-        detail: watch.words(),
-      });
-    }
-    return { server, reached };
+    // Connections that only read are taken long before a target behind the end of the backup is reached.
+    const opened = server.ready({ isWritable: true });
+    await (action === 'pause' ? Promise.race([opened, watch.paused]) : opened);
+    if (action === 'pause' && !reached.isPaused)
+      throw unexpected('the server opened instead of pausing', watch);
+    if (options.hasStop && reached.stoppedBy === null)
+      throw unexpected('the server opened without a word of having reached its target', watch);
   } catch (error) {
     await server.stop();
     if (signal.aborted || !(error instanceof DbopsError)) throw error;
     throw watch.explain(error);
   }
+  try {
+    await options.checkEnd?.(reached.lsn);
+  } catch (error) {
+    await server.stop();
+    throw error;
+  }
+  return { server, reached };
+}
+
+function unexpected(message: string, watch: RecoveryWatch): DbopsError {
+  return new DbopsError('tool_failed', message, { detail: watch.words() });
 }
 
 /** Reads the log of a recovery. */
@@ -91,8 +104,10 @@ class RecoveryWatch {
     isPaused: false,
     segments: 0,
   };
+  /** Resolves when it has paused at its target. Rejects when it waits elsewhere, for larger settings. */
   readonly paused: Promise<void>;
   #pause: () => void = () => undefined;
+  #stall: (error: DbopsError) => void = () => undefined;
   readonly #log: Log;
   readonly #problems: string[] = [];
   readonly #last: string[] = [];
@@ -100,9 +115,11 @@ class RecoveryWatch {
 
   constructor(log: Log) {
     this.#log = log;
-    this.paused = new Promise((resolve) => {
+    this.paused = new Promise((resolve, reject) => {
       this.#pause = resolve;
+      this.#stall = reject;
     });
+    this.paused.catch(() => undefined);
   }
 
   take(line: string): void {
@@ -128,6 +145,9 @@ class RecoveryWatch {
       reached.isPaused = true;
       this.#pause();
     }
+    // The source had raised a setting behind the backup: without a word of anybody's it would wait for ever.
+    if (/recovery has paused/.test(line) && this.#problems.some((text) => tooSmall.test(text)))
+      this.#stall(unexpected('the recovery waits for larger settings', this));
   }
 
   #tell(): void {
@@ -184,10 +204,7 @@ const helps: readonly (readonly [RegExp, string])[] = [
     /is not a child of this server's history/,
     'Choose another --timeline: "dbops wal status" shows which there are.',
   ],
-  [
-    /insufficient parameter settings/,
-    'Raise the settings that it names in postgresql.conf, then start the server again.',
-  ],
+  [tooSmall, 'Raise the settings that it names in postgresql.conf, then start the server again.'],
   [
     /could not (load|access|open).*(certificate|key|\.crt|\.pem)/,
     'The configuration names a certificate that is not on this host: put it there, or set ssl = off in postgresql.conf of the data directory.',
