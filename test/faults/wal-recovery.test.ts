@@ -255,6 +255,33 @@ describe.skipIf(noS3 !== undefined)(`a server in recovery${noS3 === undefined ? 
     }
   });
 
+  it('ends a fetch whose server is gone, before it gets in the way of the next one', async () => {
+    const installation = install('orphan', 0);
+    const name = segments[4]!;
+    proxy.decide(({ key }) => (key.includes(name) ? internalError : undefined));
+    proxy.forget();
+    const server = await startRecovery(installation);
+    try {
+      await waitUntil(() => asked(name) >= 2, { timeoutMs: 30_000, what: 'a fetch that waits' });
+      const pid = fetchProcess(installation.config!);
+      await server.kill9();
+      await waitUntil(() => !fs.existsSync(`/proc/${String(pid)}`), {
+        timeoutMs: 30_000,
+        what: 'the end of the fetch',
+      });
+      proxy.decide(undefined);
+      await server.restart();
+      await waitUntil(async () => !(await isInRecovery(server)), {
+        timeoutMs: 60_000,
+        what: 'the end of the recovery',
+      });
+      expect(await rowsOf(server)).toBe(segments.length);
+    } finally {
+      proxy.decide(undefined);
+      await server.stop();
+    }
+  });
+
   it('is served from what was fetched ahead, most of it without another start', async () => {
     proxy.forget();
     const server = await startRecovery(install('ahead', 64));

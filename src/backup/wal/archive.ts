@@ -125,6 +125,8 @@ export interface ReadOptions {
   /** The program; found on the PATH by default. */
   zstd?: string | undefined;
   signal?: AbortSignal | undefined;
+  /** Asked before a file takes its place; throws when it must not any more. */
+  beforeUse?: (() => Promise<void>) | undefined;
 }
 
 /**
@@ -147,6 +149,7 @@ export async function readWal(
         offset += (await handle.write(chunk, offset)).bytesWritten;
     });
     await handle.close();
+    await options.beforeUse?.();
     await rename(temporary, path);
     return envelope;
   } catch (error) {

@@ -72,3 +72,26 @@ export async function findSegmentBytes(dataDirectory: string): Promise<number> {
     hint: 'Start the server, and let dbops ask it: --url, or "connection:" in the configuration.',
   });
 }
+
+/**
+ * A check that the server which runs in this directory now is still the one, to be called later. It throws refused once
+ * that has ended or another has started: what was asked for by the first would be taken by the second for something else.
+ * Where no server runs there is nothing to check.
+ */
+export async function watchServer(dataDirectory: string): Promise<() => Promise<void>> {
+  const asked = await runningServer(dataDirectory);
+  return async () => {
+    if (asked === undefined) return;
+    const now = await runningServer(dataDirectory);
+    if (now?.pid === asked.pid && now.startedAt === asked.startedAt && isAlive(asked.pid)) return;
+    throw new DbopsError('refused', `the server that asked for it does not run in ${dataDirectory} any more`);
+  };
+}
+
+/** The first and the third line of postmaster.pid (miscadmin.h: LOCK_FILE_LINE_PID, LOCK_FILE_LINE_START_TIME). */
+async function runningServer(dataDirectory: string): Promise<{ pid: number; startedAt: string } | undefined> {
+  const text = await readFile(join(dataDirectory, 'postmaster.pid'), 'utf8').catch(() => '');
+  const [pid = '', , startedAt = ''] = text.split('\n');
+  const number = Math.abs(Number(pid));
+  return Number.isInteger(number) && number > 0 ? { pid: number, startedAt: startedAt.trim() } : undefined;
+}

@@ -15,6 +15,8 @@ export interface FetchWish {
   path: string;
   /** Undefined: for as long as it takes. */
   deadlineMs: number | undefined;
+  /** Throws when whoever asked is gone: a server that was killed, and started again, asks for something else meanwhile. */
+  checkWanted: () => Promise<void>;
 }
 
 /** Before another round over all stores; it doubles up to the longest. */
@@ -50,6 +52,7 @@ export async function fetchWal(
     for (let pauseMs = firstPauseMs; ; pauseMs = Math.min(longestPauseMs, pauseMs * 2)) {
       const answer = await askOnce({ ...context, signal }, stores, wish, trouble);
       if (answer !== 'trouble') return answer;
+      await wish.checkWanted();
       if (!signal.aborted) await sleep(pauseMs, undefined, { signal }).catch(() => undefined);
       if (context.signal.aborted) throw interrupted(context.signal);
       if (deadline?.aborted === true) throw trouble.atDeadline();
@@ -75,7 +78,7 @@ async function askOnce(
   // Reading goes one at a time: all would write the same file.
   let reading: Promise<boolean> = Promise.resolve(false);
   const read = async (store: Store): Promise<boolean> => {
-    await readWal(store, systemIdentifier, name, path, { signal });
+    await readWal(store, systemIdentifier, name, path, { signal, beforeUse: wish.checkWanted });
     return true;
   };
   const ask = async (store: Store): Promise<void> => {

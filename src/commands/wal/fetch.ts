@@ -1,6 +1,6 @@
 import { resolve } from 'node:path';
 import { absentExitCode } from '../../backup/wal/lines.ts';
-import { findDataDirectory, type DataDirectory } from '../../backup/wal/data-directory.ts';
+import { findDataDirectory, watchServer, type DataDirectory } from '../../backup/wal/data-directory.ts';
 import { fetchWal } from '../../backup/wal/fetch.ts';
 import { prefetchWal, shouldPrefetch } from '../../backup/wal/prefetch.ts';
 import { fileSize } from '../../backup/wal/local-file.ts';
@@ -45,6 +45,7 @@ export const command = defineCommand<Options>({
     const data = await dataDirectoryOf(context, path);
     const systemIdentifier = options.system ?? data?.systemIdentifier;
     if (systemIdentifier === undefined) throw new DbopsError('usage', 'which cluster is meant is not known');
+    const checkWanted = await watchServer(data?.path ?? cwd);
     const answer = await withWal(context, async (wal) => {
       const stores = await Promise.all((options.store ?? settings.wal.copies).map(wal.openStore));
       if (options.prefetch !== undefined) {
@@ -54,7 +55,13 @@ export const command = defineCommand<Options>({
       const deadlineMs =
         options.deadline === undefined ? undefined : durationOption('--deadline', options.deadline);
       const wanted = resolve(cwd, path);
-      const found = await fetchWal(wal, stores, { systemIdentifier, name, path: wanted, deadlineMs });
+      const found = await fetchWal(wal, stores, {
+        systemIdentifier,
+        name,
+        path: wanted,
+        deadlineMs,
+        checkWanted,
+      });
       const segmentBytes = found === 'found' ? await fileSize(wanted) : 0;
       if (found === 'found' && data !== undefined && (await shouldPrefetch(wal, data, name, segmentBytes))) {
         startDetached(

@@ -44,7 +44,13 @@ async function archive(stores: number, segments: number) {
     await pushWal({ ...wal, settings: { ...wal.settings, ahead: 0 } }, server.dataDir, `pg_wal/${name}`);
   const target = path.join(sharedDirectory('target'), 'RECOVERYXLOG');
   const fetch = (name: string, deadlineMs?: number, context: WalTest = wal) =>
-    fetchWal(context, context.stores, { systemIdentifier: system, name, path: target, deadlineMs });
+    fetchWal(context, context.stores, {
+      systemIdentifier: system,
+      name,
+      path: target,
+      deadlineMs,
+      checkWanted: () => Promise.resolve(),
+    });
   const original = (name: string) => fs.readFileSync(path.join(server.dataDir, 'pg_wal', name));
   return { wal, names, target, fetch, original };
 }
