@@ -150,6 +150,13 @@ export function backupStateSql(
   return updateSql(schema, id, `state = ${literal(state)}, message = ${literalOrNull(message)}`);
 }
 
+/** Says of a backup that still stands as being made, and that nobody makes, that it failed. Privilege: UPDATE. */
+export async function recordBackupEnded(db: Db, schema: string, id: string): Promise<void> {
+  await db.execute(
+    `${updateSql(schema, id, `state = 'failed', message = 'the run ended without a word'`)} and state = 'running'`,
+  );
+}
+
 /** In which stores a backup is. Privilege: UPDATE. */
 export async function recordBackupStores(
   db: Db,

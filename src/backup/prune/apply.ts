@@ -4,13 +4,18 @@ import { ours } from '../../catalogue/stored.ts';
 import { combineProblems, type Problem } from '../../partition/problems.ts';
 import { isJobRunning, withAdvisoryLock } from '../../pg/advisory-lock.ts';
 import { inParallel } from '../../process/parallel.ts';
-import { recordBackupState, recordBackupStores, type BackupRow } from '../../sql/backups.ts';
+import {
+  recordBackupEnded,
+  recordBackupState,
+  recordBackupStores,
+  type BackupRow,
+} from '../../sql/backups.ts';
 import { visible } from '../../sql/quote.ts';
 import type { Store } from '../../storage/store.ts';
 import { findPin } from '../catalogue/pin.ts';
 import { isPhysical } from '../catalogue/facts.ts';
-import { isBeforeCutoff, walCutoff } from '../retention/wal.ts';
-import { listWal } from '../wal/archive.ts';
+import { isBeforeCutoff, walCutoff, type WalCutoff } from '../retention/wal.ts';
+import { listWal, type StoredWal } from '../wal/archive.ts';
 import { expireBackup } from './pgbackrest.ts';
 import { gatherFacts, whyWalStays, type PruneContext, type PruneFacts } from './gather.ts';
 import { findLease } from './lease.ts';
@@ -44,11 +49,9 @@ export async function applyBackupPrune(context: PruneContext, options: PruneOpti
       notes: plan.notes,
     };
     const problems: Problem[] = [];
-    if (plan.targets.length + plan.remains.length + plan.revived.length > 0)
-      await context.history.begin(
-        db,
-        plan.targets.map((target) => target.id),
-      );
+    const { targets, remains, revived, ended } = plan;
+    const begin = historyOf(context, plan);
+    if (targets.length + remains.length + revived.length + ended.length > 0) await begin();
     for (const { id, stores } of plan.revived) {
       await recordBackupStores(db, context.settings.stateSchema, id, stores);
       await recordBackupState(db, context.settings.stateSchema, id, 'done', null);
@@ -67,11 +70,18 @@ export async function applyBackupPrune(context: PruneContext, options: PruneOpti
       done.notes.push(`backup ${target.id}: kept: ${kept}`);
     }
     await sweep(context, plan, done, problems);
-    await removeWal(context, plan, stays, done, problems);
+    await removeWal({ ...context, begin }, plan, stays, done, problems);
     if (problems.length > 0)
       throw combineProblems(problems, 'The others are removed; run it again when the stores answer.');
     return done;
   });
+}
+
+/** Begins the history of this run, the first time that it is called. */
+function historyOf({ history, db }: PruneContext, plan: BackupPrunePlan): () => Promise<void> {
+  let begun: Promise<void> | undefined;
+  const ids = plan.targets.map((target) => target.id);
+  return () => (begun ??= history.begin(db, ids));
 }
 
 /** Returns why it was kept all the same. */
@@ -172,6 +182,9 @@ async function sweep(
       problems.push({ table: id, error: ours(error) });
     }
   }
+  // A run holds its lock from before it is in the ledger to its end.
+  const ended = plan.ended.length > 0 && (await isJobRunning(db, 'backup')) ? [] : plan.ended;
+  for (const row of ended) await recordBackupEnded(db, settings.stateSchema, row.id);
   for (const row of plan.vanished) await recordBackupStores(db, settings.stateSchema, row.id, row.stores);
   for (const { store, upload } of plan.uploads) {
     try {
@@ -191,17 +204,20 @@ async function recordSwept(
   store: Store,
 ): Promise<void> {
   if (row === undefined) return;
-  if (row.state === 'running')
-    await recordBackupState(db, schema, row.id, 'failed', 'the run ended without a word');
+  if (row.state === 'running') await recordBackupEnded(db, schema, row.id);
   row.stores = row.stores.filter((name) => name !== store.name);
   await recordBackupStores(db, schema, row.id, row.stores);
 }
 
-/** Deletions at a time. */
+/** Deletions at a time, and how many files of WAL are listed before they are removed. */
 const deletersAtOnce = 8;
+const walAtOnce = 1000;
+
+/** Of a run that removes nothing else, WAL is what its history begins with. */
+type WalContext = PruneContext & { begin: () => Promise<void> };
 
 async function removeWal(
-  context: PruneContext,
+  context: WalContext,
   plan: BackupPrunePlan,
   stays: Set<string>,
   done: PrunedBackups,
@@ -226,21 +242,52 @@ async function removeWal(
     done.wal.why = `WAL stays: ${lease}`;
     return;
   }
-  const { signal } = context;
   for (const store of plan.stores) {
     try {
-      const old: { key: string; sizeBytes: number }[] = [];
-      for await (const file of listWal(store, facts.systemIdentifier, { signal }))
-        if (isBeforeCutoff(file.parsed, cutoff)) old.push({ key: file.key, sizeBytes: file.sizeBytes });
-      // Nothing is removed before the whole listing has come.
-      await inParallel(deletersAtOnce, old, signal, async ({ key, sizeBytes }, own) => {
-        await store.delete(key, { signal: own });
-        done.wal.files += 1;
-        done.wal.bytes += sizeBytes;
-      });
-      if (old.length > 0) context.applied.changes += 1;
+      await removeOldWal(context, plan, store, cutoff, done);
     } catch (error) {
       problems.push({ table: `WAL in "${store.name}"`, error: ours(error) });
+    }
+  }
+}
+
+/** Removes it in the order of the listing, some at a time: of an old cluster there are millions. */
+async function removeOldWal(
+  context: WalContext,
+  plan: BackupPrunePlan,
+  store: Store,
+  cutoff: WalCutoff,
+  done: PrunedBackups,
+): Promise<void> {
+  const { signal, log, applied } = context;
+  const gone = { count: 0, first: '', last: '' };
+  let batch: StoredWal[] = [];
+  const flush = async () => {
+    if (batch.length === 0) return;
+    await context.begin();
+    gone.first ||= batch[0]?.name ?? '';
+    await inParallel(deletersAtOnce, batch, signal, async ({ key, sizeBytes }, own) => {
+      await store.delete(key, { signal: own });
+      done.wal.files += 1;
+      done.wal.bytes += sizeBytes;
+      gone.count += 1;
+    });
+    gone.last = batch.at(-1)?.name ?? '';
+    batch = [];
+  };
+  try {
+    for await (const file of listWal(store, plan.facts.systemIdentifier, { signal })) {
+      if (isBeforeCutoff(file.parsed, cutoff)) batch.push(file);
+      if (batch.length === walAtOnce) await flush();
+    }
+    await flush();
+  } finally {
+    if (gone.count > 0) {
+      applied.changes += 1;
+      log.info(
+        { event: 'wal_removed', store: store.name, ...gone },
+        `removed ${String(gone.count)} files of WAL from ${store.name}, from ${gone.first} on, before ${cutoff.startWal}`,
+      );
     }
   }
 }

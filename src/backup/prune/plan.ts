@@ -9,7 +9,7 @@ import type { BackupManifest } from '../manifest.ts';
 import { planRetention, removalOrder, type RetentionItem, type Verdict } from '../retention/plan.ts';
 import { walCutoff, type WalCutoff } from '../retention/wal.ts';
 import { whyBlocked, whyWalStays, type PruneContext, type PruneFacts } from './gather.ts';
-import { planSweep } from './sweep.ts';
+import { endedOf, planSweep } from './sweep.ts';
 
 export interface PruneOptions {
   /** Copies in this store only. */
@@ -39,6 +39,8 @@ export interface BackupPrunePlan {
   revived: BackupRow[];
   /** Rows of removed backups, with the stores that may still have something of them. */
   vanished: BackupRow[];
+  /** Rows of runs that ended without a word and have left nothing. */
+  ended: BackupRow[];
   uploads: { store: Store; upload: UnfinishedUpload }[];
   /** Undefined: no WAL goes; `walWhy` says why. */
   cutoff: WalCutoff | undefined;
@@ -75,6 +77,7 @@ export async function planBackupPrune(
     remains: [],
     revived: revivedOf(facts, verdicts),
     vanished: vanishedOf(facts),
+    ended: endedOf(facts),
     uploads: [],
     cutoff: undefined,
     walWhy: '',

@@ -5,8 +5,15 @@ import { storeKey } from '../../storage/key.ts';
 import type { Store } from '../../storage/store.ts';
 import { abandonedAfterMs, abandonedUploads } from '../../storage/sweep.ts';
 import { partsOfBackupPlace } from '../catalogue/survey.ts';
-import type { PruneContext } from './gather.ts';
+import type { PruneContext, PruneFacts } from './gather.ts';
 import type { BackupPrunePlan } from './plan.ts';
+
+/** Runs that stand as running though nobody makes a backup, and of which no store has a folder. */
+export function endedOf({ rows, survey, isMaking, lease }: PruneFacts): BackupRow[] {
+  if (isMaking || lease !== undefined || survey.failed.length > 0) return [];
+  const found = new Set([...survey.backups, ...survey.remains].map((item) => item.id));
+  return rows.filter((row) => row.state === 'running' && !found.has(row.id));
+}
 
 /** Folders without a manifest in any store, and uploads without an end, in which nothing was written for a day: added to the plan. */
 export async function planSweep(context: PruneContext, plan: BackupPrunePlan): Promise<void> {

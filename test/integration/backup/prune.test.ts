@@ -154,6 +154,8 @@ describe('backup prune', () => {
     expect(await reason()).toBe('the newest attempt failed: attempt, pg_dump failed');
     await attempt('running');
     expect(await reason()).toBe('the newest attempt, attempt, was interrupted');
+    // It left nothing, and nobody makes it.
+    expect(await states(site)).toContainEqual(expect.objectContaining({ state: 'failed' }));
     await site.db.query("delete from dbops.backup where id = 'attempt'");
     // A file that is gone from one copy, then the whole copy.
     const place = `${site.system}/backup/database/${site.database}/${idOf('log0')}/`;
@@ -284,7 +286,17 @@ describe('backup prune of base backups and WAL', () => {
     const done = await site.json<Pruned>(['backup', 'prune']);
     expect(done.wal).toMatchObject({ files: 0, why: expect.stringContaining('far (snapshot)') as string });
     await site.db.query("delete from dbops.backup where id = 'far'");
-    expect((await site.json<Pruned>(['backup', 'prune'])).wal.files).toBe(1);
+    const runs = async () =>
+      (
+        await site.db.query<{ n: number }>(
+          "select count(*)::int as n from dbops.run where command like '%prune%'",
+        )
+      )[0]!.n;
+    const before = await runs();
+    const { stderr } = await site.run(['backup', 'prune']);
+    expect(stderr).toContain(`removed 1 files of WAL from local, from ${segment(1, 4)} on`);
+    expect(await wal(site.local)).not.toContain(segment(1, 4));
+    expect(await runs()).toBe(before + 1);
   });
 
   it('keeps bases and WAL while a base backup is made, from here or from elsewhere', async () => {
