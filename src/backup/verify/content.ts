@@ -115,13 +115,14 @@ function stagesFor(reading: Reading, manifest: BackupManifest, file: BackupFile)
 
 /**
  * pg_restore lists a dump of one file as it comes, and leaves what follows; what it leaves is read on, so that all is
- * decompressed. In the directory format the table of contents is a file of its own, which pg_restore wants in a directory.
+ * decompressed. In the directory format the table of contents is a file of its own, which pg_restore wants in a directory. A
+ * shell that is stopped by a signal leaves without what it traps for its end, unless it traps the signal.
  */
 function listContents(pgRestore: string, name: string): Stage {
   const script =
     name === 'dump.custom.zst'
       ? '"$1" --list >/dev/null && cat >/dev/null'
-      : 'dir=$(mktemp -d) && trap \'rm -rf "$dir"\' EXIT && cat >"$dir/toc.dat" && "$1" --list "$dir" >/dev/null';
+      : 'dir=$(mktemp -d) && trap \'rm -rf "$dir"\' EXIT && trap \'exit 1\' HUP INT TERM && cat >"$dir/toc.dat" && "$1" --list "$dir" >/dev/null';
   return { path: '/bin/sh', args: ['-c', script, 'sh', pgRestore] };
 }
 

@@ -11,6 +11,7 @@ import type { BackupCopy, SurveyedBackup } from '../catalogue/survey.ts';
 import { writeBackupManifest, type BackupFile, type BackupManifest } from '../manifest.ts';
 import { verifiedName } from '../place.ts';
 import { checkFile, type ReadingPrograms } from './content.ts';
+import { isOutage, type Outage } from './outage.ts';
 import { checkNeededWal } from './wal.ts';
 
 export interface VerifyContext {
@@ -50,6 +51,8 @@ export interface VerifiedBackup {
   findings: BackupFinding[];
   /** What could not be looked at on this host. */
   unknown: string[];
+  /** Stores that failed meanwhile: whether what they have is good is not known. */
+  outages: Outage[];
 }
 
 /**
@@ -110,11 +113,14 @@ async function verifyOne(
     good: [],
     findings: [],
     unknown: [],
+    outages: [],
   };
   const problems: ObjectProblem[] = missingCopies(context, backup, expected);
   for (const copy of copies) {
     // Without a manifest there is no copy, which is told above.
-    if (copy.problem !== undefined && copy.hasManifest)
+    if (copy.problem !== undefined && isOutage(copy.problem))
+      result.outages.push({ store: copy.store.name, problem: copy.problem.message });
+    else if (copy.problem !== undefined && copy.hasManifest)
       problems.push({
         store: copy.store.name,
         object: `${copy.place}${manifestName}`,
@@ -124,9 +130,11 @@ async function verifyOne(
   const readable = copies.filter((copy) => copy.manifest !== undefined);
   problems.push(...compareManifests(readable));
   for (const copy of readable) problems.push(...(await readCopy(context, copy, result, progress)));
-  const general = manifest === undefined ? [] : await checkNeeds(context, manifest, problems);
+  const general = manifest === undefined ? [] : await checkNeeds(context, manifest, problems, result);
+  const isAsked = (name: string) => !result.outages.some((item) => item.store === name || item.store === '-');
   result.good = readable
     .map((copy) => copy.store.name)
+    .filter(isAsked)
     .filter((name) => general.length === 0 && !problems.some((item) => isOfCopy(item, name, backup)));
   const objects = [...problems, ...general.map((problem) => ({ store: '-', object: backup.id, problem }))];
   result.findings = objects.map((item) => ({ backup: backup.id, ...item, good: result.good }));
@@ -182,7 +190,12 @@ async function readCopy(
   if (manifest === undefined) return [];
   const problems = await findMissing(copy, manifest.files, context.signal);
   const told = new Set(problems.map((item) => item.object));
-  const files = manifest.files.filter((file) => !told.has(place) && !told.has(`${place}${file.name}`));
+  if (told.has(place)) {
+    // The listing failed: nothing is known of any file.
+    result.outages.push({ store: store.name, problem: problems[0]?.problem ?? '' });
+    return [];
+  }
+  const files = manifest.files.filter((file) => !told.has(`${place}${file.name}`));
   await inParallel(context.jobs, files, context.signal, async (file: BackupFile, signal) => {
     const reading = {
       programs: context.programs,
@@ -198,8 +211,10 @@ async function readCopy(
     try {
       await checkFile(reading, copy, manifest, file);
     } catch (error) {
-      const { message, detail } = ours(error);
-      problems.push({ store: store.name, object: `${place}${file.name}`, problem: detail ?? message });
+      const known = ours(error);
+      const { message, detail } = known;
+      if (isOutage(known)) result.outages.push({ store: store.name, problem: message });
+      else problems.push({ store: store.name, object: `${place}${file.name}`, problem: detail ?? message });
     }
   });
   return problems;
@@ -210,13 +225,18 @@ async function checkNeeds(
   context: VerifyContext,
   manifest: BackupManifest,
   problems: ObjectProblem[],
+  result: VerifiedBackup,
 ): Promise<string[]> {
   const { programs, askPgbackrest } = context;
   if (manifest.pgbackrest !== null)
     return askPgbackrest === undefined
       ? ['pgBackRest cannot be asked on this host, and has all of its files']
       : await askPgbackrest(manifest.pgbackrest);
-  if (programs.zstd === undefined) return [];
+  if (programs.zstd === undefined) {
+    if (manifest.physical?.wal === 'archive')
+      result.unknown.push('zstd is not installed: no WAL was looked at');
+    return [];
+  }
   const wal = await checkNeededWal(
     { ...context, zstd: programs.zstd },
     context.walStores,
@@ -224,6 +244,13 @@ async function checkNeeds(
     context.walRequired,
   );
   problems.push(...wal.problems);
+  // One segment that may be nowhere makes every copy doubtful; else an outage is told, and the copies are as good as they are.
+  for (const name of wal.unknown)
+    result.outages.push({ store: '-', problem: `WAL ${name}: ${wal.outages[0]?.problem ?? ''}` });
+  for (const { store, problem } of wal.outages) {
+    const what = `WAL in store "${store}": ${problem}`;
+    if (!result.unknown.includes(what)) result.unknown.push(what);
+  }
   return wal.lost.map((name) => `WAL ${name}, which it needs to be consistent, is whole in no store`);
 }
 
@@ -233,11 +260,18 @@ function addChain(result: VerifiedBackup, results: Map<string, VerifiedBackup>, 
   if (parent === null || result.manifest?.pgbackrest !== null) return;
   const verified = results.get(parent);
   if (verified !== undefined && verified.good.length > 0) return;
+  result.good = [];
+  if (verified !== undefined && verified.findings.length === 0 && verified.outages.length > 0) {
+    result.outages.push({
+      store: '-',
+      problem: `it builds on backup ${parent}, which could not be asked for`,
+    });
+    return;
+  }
   const isThere = all.some((item) => item.id === parent);
   const problem = isThere
     ? `it builds on backup ${parent}, of which no copy is good`
     : `it builds on backup ${parent}, which is not there`;
-  result.good = [];
   result.findings = [
     ...result.findings.map((item) => ({ ...item, good: [] })),
     { backup: result.id, store: '-', object: parent, problem, good: [] },
@@ -247,7 +281,9 @@ function addChain(result: VerifiedBackup, results: Map<string, VerifiedBackup>, 
 /** A store that takes no mark is told: the next listing does not know of this verification then. */
 async function mark(context: VerifyContext, result: VerifiedBackup): Promise<void> {
   for (const { store, place, manifest } of result.copies) {
-    if (manifest === undefined) continue;
+    // Of what was not read through nothing is written down: the last verification stands.
+    const isUnasked = result.outages.some((item) => item.store === store.name || item.store === '-');
+    if (manifest === undefined || isUnasked) continue;
     const problems = result.findings
       .filter((item) => item.store === store.name || item.store === '-')
       .map((item) => `${item.object}: ${item.problem}`);

@@ -1,5 +1,6 @@
 import { mkdir } from 'node:fs/promises';
 import os from 'node:os';
+import { parentOf } from '../../backup/catalogue/facts.ts';
 import { surveyBackups, type BackupSurvey, type SurveyedBackup } from '../../backup/catalogue/survey.ts';
 import type { BackupManifest } from '../../backup/manifest.ts';
 import { findPgbackrest } from '../../backup/pgbackrest/site.ts';
@@ -67,7 +68,8 @@ export const command = defineCommand<Options>({
         options.all === true ? survey.backups : args.map((id) => chooseOne('backup', survey.backups, id));
       const expected = await expectedCopies(context, reached.job, survey);
       const verify = await verifyContext(context, stores, opened, jobs);
-      const results = await verifyBackups(verify, chosen, survey.backups, expected);
+      const all = [...survey.backups, ...(await parentsElsewhere(context, stores, survey, jobs))];
+      const results = await verifyBackups(verify, chosen, all, expected);
       if (options.all === true) results.push(...lostBackups(expected, survey));
       await recordResults(context, reached.job, results, { survey, expected });
       const repaired: { backup: string; stores: string[] }[] = [];
@@ -82,6 +84,22 @@ export const command = defineCommand<Options>({
     }
   },
 });
+
+/** What the backups of one store build on may lie in another. */
+async function parentsElsewhere(
+  context: CommandContext<Options>,
+  stores: OpenStores,
+  survey: BackupSurvey,
+  jobs: number,
+): Promise<SurveyedBackup[]> {
+  const { options, signal } = context;
+  const known = new Set(survey.backups.map((item) => item.id));
+  const parents = survey.backups.map(({ manifest }) => (manifest === undefined ? null : parentOf(manifest)));
+  if (options.store === undefined || parents.every((id) => id === null || known.has(id))) return [];
+  const opened = await openChosen(context, stores, undefined);
+  const { backups } = await surveyBackups(opened, { signal, jobs: jobs * 4 });
+  return backups.filter((item) => !known.has(item.id));
+}
 
 async function verifyContext(
   context: CommandContext<Options>,
@@ -168,6 +186,7 @@ function lostBackups(expected: Map<string, string[]>, survey: BackupSurvey): Ver
         good: [],
       })),
       unknown: [],
+      outages: [],
     }));
 }
 
@@ -180,8 +199,8 @@ async function recordResults(
 ): Promise<void> {
   // Of some copies alone nothing can be said of the whole.
   if (job === undefined || known.survey.failed.length > 0) return;
-  for (const { id, good, copies } of results) {
-    const isPart = context.options.store !== undefined && good.length === 0;
+  for (const { id, good, copies, outages } of results) {
+    const isPart = (context.options.store !== undefined || outages.length > 0) && good.length === 0;
     if (copies.length === 0 || isPart || !known.expected.has(id)) continue;
     try {
       const at = good.length > 0 ? new Date() : null;
@@ -205,6 +224,12 @@ function resultOf(
 ): Result {
   const findings = results.flatMap((item) => item.findings);
   const warnings = survey.failed.map(({ store, error }) => `store "${store}": ${error.message}`);
+  const outages = results.flatMap((item) =>
+    item.outages.map(({ store, problem }) =>
+      store === '-' ? `${item.id}: ${problem}` : `${item.id} in store "${store}": ${problem}`,
+    ),
+  );
+  warnings.push(...new Set(outages.map((text) => `not verified: ${text}`)));
   const isFailed = findings.length + warnings.length > 0;
   if (unreachable !== undefined) warnings.push(`copies that are missing cannot all be told: ${unreachable}`);
   const unknown = [...new Set(results.flatMap((item) => item.unknown))];
@@ -235,8 +260,10 @@ async function render(
   const findings = results.flatMap((item) => item.findings);
   const bytes = results.reduce((sum, item) => sum + item.bytesRead, 0);
   const count = results.length;
+  const isAll = results.every((item) => item.outages.length === 0);
   const sum = `${String(count)} ${count === 1 ? 'backup' : 'backups'} looked at, ${humanBytes(bytes)} read`;
-  if (findings.length === 0) return `${sum}: all is as it was written`;
+  if (findings.length === 0)
+    return isAll ? `${sum}: all is as it was written` : `${sum}: not all stores could be asked`;
   const table = await renderTable(findings, [
     { title: 'backup', value: (row) => visible(row.backup) },
     { title: 'store', value: (row) => row.store },

@@ -1,6 +1,12 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { findVerifiedMark } from '../../../src/backup/catalogue/marks.ts';
+import { surveyBackups } from '../../../src/backup/catalogue/survey.ts';
+import { verifyBackups } from '../../../src/backup/verify/verify.ts';
+import { DbopsError } from '../../../src/errors.ts';
+import { silentLog } from '../../../src/output/log.ts';
+import { openStore } from '../../../src/storage/open.ts';
 import { filesIn as namesIn } from '../../support/archive-run.ts';
 import { createBackupSite, type BackupSite } from '../../support/backups.ts';
 import type { Workspace } from '../../support/workspace.ts';
@@ -98,6 +104,38 @@ describe.skipIf(noDump !== undefined)(
       expect(await verifiedAt()).toEqual([true, true, true, true]);
       for (const [file, bytes] of before) fs.writeFileSync(file, bytes);
       await verify(site.work, ['--all'], 0);
+    });
+
+    it('takes a store that fails for no damage, and lets the last verification stand', async () => {
+      const survey = await surveyBackups([site.local, site.offsite], {
+        signal: new AbortController().signal,
+        jobs: 2,
+      });
+      const failing = await openStore({ name: 'local', url: `file://${site.folder}`, pathStyle: false });
+      failing.get = () => Promise.reject(new DbopsError('store_failed', 'the store is away'));
+      const [one] = survey.backups.filter((item) => item.copies.every((copy) => copy.manifest !== undefined));
+      const copies = one!.copies.map((copy) =>
+        copy.store === site.local ? { ...copy, store: failing } : copy,
+      );
+      const context = {
+        programs: { zstd: undefined, tar: undefined, pgRestore: undefined },
+        workDirectory: site.work.dir,
+        walStores: [],
+        walRequired: 1,
+        required: 1,
+        copies: ['local'],
+        askPgbackrest: undefined,
+        by: { dbops: '0', host: 'h', osUser: 'u' },
+        signal: new AbortController().signal,
+        log: silentLog,
+        jobs: 1,
+      };
+      const mark = () => findVerifiedMark(site.local, copies[0]!.place);
+      const before = await mark();
+      const [result] = await verifyBackups(context, [{ ...one!, copies }], [], new Map());
+      expect([result!.findings, result!.good]).toEqual([[], ['offsite']]);
+      expect(result!.outages[0]).toEqual({ store: 'local', problem: 'the store is away' });
+      expect(await mark()).toEqual(before);
     });
 
     it('finds an altered byte in the manifest, and a copy, a file or an end that is missing', async () => {
