@@ -13,6 +13,8 @@ export class RestoreErrors {
   /** pg_restore went on to its end. */
   isComplete = false;
   readonly #first: string[] = [];
+  /** What psql said last. In the language of the server: only the statement that follows tells an error from a notice. */
+  #said = 'an error of psql';
 
   /** Takes one line of stderr. Returns whether it is to be kept for the message of a failure of the program itself. */
   take(line: string): boolean {
@@ -28,9 +30,11 @@ export class RestoreErrors {
       }
       return false;
     }
+    const said = /^psql:.*?:\d+: (.*)$/.exec(line)?.[1];
+    if (said?.startsWith('STATEMENT:  ') === false) this.#said = said;
     const error =
       /^pg_restore: (?:\[[^\]]+\] )?error: (?:could not execute query: )?(.*)$/.exec(line)?.[1] ??
-      /^psql:.*?:\d+: ((?:ERROR|FATAL|PANIC): .*)$/.exec(line)?.[1];
+      (said?.startsWith('STATEMENT:  ') === true ? this.#said : undefined);
     // Further lines of a statement may hold anything.
     if (error === undefined) return false;
     this.count += 1;

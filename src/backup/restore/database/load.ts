@@ -36,7 +36,7 @@ export async function loadDump(
   });
 }
 
-/** Runs a script of pg_dump with psql, which goes on after errors. */
+/** Runs a script of pg_dump with psql, which goes on after errors, and names the statement of each (-b). */
 export async function loadScript(
   context: RestoreContext,
   file: string,
@@ -44,7 +44,7 @@ export async function loadScript(
 ): Promise<RestoreErrors> {
   return await run(context, target, {
     path: target.programs.psql,
-    args: ['-X', '-q', '-w', '-o', '/dev/null', '-f', file, connectionString(target.database)],
+    args: ['-X', '-q', '-b', '-w', '-o', '/dev/null', '-f', file, connectionString(target.database)],
   });
 }
 
@@ -56,7 +56,12 @@ export function connectionString(database: string): string {
 async function run(context: RestoreContext, target: LoadTarget, program: Program): Promise<RestoreErrors> {
   const errors = new RestoreErrors();
   const running = startPipeline([program], {
-    env: { ...context.connectionTo(target.database), PGOPTIONS: sessionOptions(context, target) },
+    // Errors are told from notices by the words of the program.
+    env: {
+      ...context.connectionTo(target.database),
+      PGOPTIONS: sessionOptions(context, target),
+      LC_ALL: 'C',
+    },
     signal: context.signal,
     isSilent: true,
     onLine: (line) => errors.take(line),
