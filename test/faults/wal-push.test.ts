@@ -1,5 +1,6 @@
 // wal push while its store is away, silent or full, and while it is killed: never 0 without the segment, never half of one.
 import fs from 'node:fs';
+import os from 'node:os';
 import path from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { findWal } from '../../src/backup/wal/archive.ts';
@@ -55,7 +56,9 @@ afterEach(() => proxy?.decide(undefined));
 
 const push = (name: string) => ['wal', 'push', `pg_wal/${name}`, '--config', config];
 const marked = (names: string[]) =>
-  names.filter((name) => fs.existsSync(path.join(spool, system, server.dataDir, 'pushed', `${name}.ok`)));
+  names.filter((name) =>
+    fs.existsSync(path.join(spool, system, os.hostname(), server.dataDir, 'pushed', `${name}.ok`)),
+  );
 const isPut = ({ verb }: { verb: string }) => verb === 'PutObject';
 
 describe.skipIf(noS3 !== undefined)(`wal push${noS3 === undefined ? '' : `: ${noS3}`}`, () => {

@@ -3,6 +3,7 @@
 import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
 import { createServer, connect, type Server as TcpServer, type Socket } from 'node:net';
+import os from 'node:os';
 import path from 'node:path';
 import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -328,7 +329,7 @@ describe.skipIf(noS3 !== undefined)('the line for restore_command', () => {
 
   it('does not believe a segment that was fetched before the server started', async () => {
     const installation = install('old', 0);
-    const folder = path.join(place, 'spool', system + fs.realpathSync(base), 'fetched');
+    const folder = path.join(place, 'spool', system, os.hostname(), fs.realpathSync(base), 'fetched');
     fs.mkdirSync(folder, { recursive: true });
     const file = path.join(folder, segments[1]!);
     fs.writeFileSync(path.join(base, 'postmaster.pid'), '1');

@@ -22,6 +22,12 @@ export interface StoredWal {
   modifiedAt: Date;
 }
 
+/** The history of a timeline as it lies in a store. */
+export interface StoredHistory extends TimelineHistory {
+  /** Why it cannot be read: its ancestors are not known then. */
+  damage?: DbopsError;
+}
+
 interface ListOptions {
   /** Name of a segment: what lies before it on its own timeline, and timelines before that, are left out. */
   from?: string | undefined;
@@ -58,18 +64,24 @@ async function walFolders(store: Store, systemIdentifier: string, signal?: Abort
 
 /**
  * The histories of all timelines that have one, in order. They are asked for by number, up to the newest timeline with
- * WAL and on from there while there are more, as the server itself looks for the newest. Throws copy_damaged.
+ * WAL and on from there while there are more, as the server itself looks for the newest. One that is damaged is told in its
+ * place: it concerns nobody but those who go there.
  */
 export async function listHistories(
   store: Store,
   systemIdentifier: string,
   options: ReadOptions,
-): Promise<TimelineHistory[]> {
+): Promise<StoredHistory[]> {
   const timelines = (await walFolders(store, systemIdentifier, options.signal)).map(timelineOf);
   const newest = timelines.reduce((most, item) => Math.max(most, item), 1);
-  const found: TimelineHistory[] = [];
+  const found: StoredHistory[] = [];
   for (let timeline = 2; ; timeline += 1) {
-    const history = await findHistory(store, systemIdentifier, timeline, options);
+    const history = await findHistory(store, systemIdentifier, timeline, options).catch(
+      (error: unknown): StoredHistory => {
+        if (!(error instanceof DbopsError) || error.code !== 'copy_damaged') throw error;
+        return { timeline, ancestors: [], damage: error };
+      },
+    );
     if (history !== undefined) found.push(history);
     else if (timeline > newest) return found;
   }
@@ -132,7 +144,8 @@ export interface ReadOptions {
 /**
  * Reads one file into `path`, which it replaces only once every check has passed: size, hash, cluster, and for a segment
  * the position that its first page tells. A run that is killed leaves xlogtemp.* behind, which a server removes from its
- * pg_wal when it starts. Throws store_missing, copy_damaged, tool_failed, or what the store throws.
+ * pg_wal when it starts. Throws store_missing, copy_damaged, tool_failed, output_failed, or
+ * what the store throws.
  */
 export async function readWal(
   store: Store,
@@ -142,21 +155,49 @@ export async function readWal(
   options: ReadOptions = {},
 ): Promise<WalEnvelope> {
   const temporary = join(dirname(path), `xlogtemp.dbops-${randomBytes(6).toString('hex')}`);
-  const handle = await open(temporary, 'wx', 0o600);
+  const handle = await open(temporary, 'wx', 0o600).catch((cause: unknown) => {
+    throw cannotWrite(path, cause);
+  });
   try {
     const envelope = await readPlain(store, systemIdentifier, name, options, async (chunk) => {
-      for (let offset = 0; offset < chunk.byteLength;)
-        offset += (await handle.write(chunk, offset)).bytesWritten;
+      try {
+        for (let offset = 0; offset < chunk.byteLength;)
+          offset += (await handle.write(chunk, offset)).bytesWritten;
+      } catch (cause) {
+        throw cannotWrite(path, cause);
+      }
     });
-    await handle.close();
+    const failed = (cause: unknown) => {
+      throw cannotWrite(path, cause);
+    };
+    await handle.close().catch(failed);
     await options.beforeUse?.();
-    await rename(temporary, path);
+    await rename(temporary, path).catch(failed);
     return envelope;
   } catch (error) {
     await handle.close().catch(() => undefined);
     await unlink(temporary).catch(() => undefined);
     throw error;
   }
+}
+
+/** Trouble of this host, which no store is to be blamed for. */
+function cannotWrite(path: string, cause: unknown): DbopsError {
+  return new DbopsError('output_failed', `cannot write ${path}`, {
+    detail: (cause as Error).message,
+    hint: 'Is there space on the disk, and may this user write there?',
+    cause,
+  });
+}
+
+/** Reads one file whole, with every check of readWal(), and keeps nothing of it. Throws as that does. */
+export async function checkWal(
+  store: Store,
+  systemIdentifier: string,
+  name: string,
+  options: ReadOptions = {},
+): Promise<void> {
+  await readPlain(store, systemIdentifier, name, options, () => undefined);
 }
 
 /** Hands over the plain bytes of a file; they are good only when this resolves. */
@@ -189,8 +230,9 @@ async function readPlain(
     await forward(Readable.from(watched(body, seen)), program.stored);
   } catch (error) {
     program.stop();
-    await plain.catch(() => undefined);
-    throw error;
+    // A program that is stopped because its output cannot be kept breaks the stream off: that says less.
+    const reason = await plain.catch((cause: unknown) => cause);
+    throw reason instanceof DbopsError && reason.code === 'output_failed' ? reason : error;
   }
   const made = await plain.catch((error: unknown) => {
     // Without a cause it has started and did not like what it was given.

@@ -1,5 +1,5 @@
 import type { Store } from '../../storage/store.ts';
-import { listHistories, listWal, type ReadOptions, type StoredWal } from './archive.ts';
+import { listHistories, listWal, type ReadOptions, type StoredHistory, type StoredWal } from './archive.ts';
 import { formatLsn, segmentName, segmentNumber, timelineOf } from './segment.ts';
 import { startOfTimeline, timelineAt, type TimelineHistory } from './timeline.ts';
 
@@ -25,7 +25,8 @@ export interface TimelineCoverage {
 export interface WalSurvey {
   /** In order of their numbers. */
   timelines: TimelineCoverage[];
-  histories: TimelineHistory[];
+  /** historyOf() reads them. */
+  histories: StoredHistory[];
   segmentBytes: number;
 }
 
@@ -160,9 +161,16 @@ function addRange(
   });
 }
 
-/** The history of a timeline: one without a file has no ancestors. Pure. */
+/**
+ * The history of a timeline: one without a file has no ancestors. Of several stores that tell it a good copy counts. Throws
+ * copy_damaged where there is none. Pure.
+ */
 export function historyOf(survey: Pick<WalSurvey, 'histories'>, timeline: number): TimelineHistory {
-  return survey.histories.find((item) => item.timeline === timeline) ?? { timeline, ancestors: [] };
+  const told = survey.histories.filter((item) => item.timeline === timeline);
+  const good = told.find((item) => item.damage === undefined);
+  const damage = told[0]?.damage;
+  if (good === undefined && damage !== undefined) throw damage;
+  return good ?? { timeline, ancestors: [] };
 }
 
 /**

@@ -142,8 +142,10 @@ class Trouble {
         : error instanceof Error
           ? error.message
           : String(error);
-    const isNew = this.#reasons.get(store.name) !== reason;
-    this.#reasons.set(store.name, reason);
+    const isOfHost = error instanceof DbopsError && error.code === 'output_failed';
+    const place = isOfHost ? 'this host' : `store "${store.name}"`;
+    const isNew = this.#reasons.get(place) !== reason;
+    this.#reasons.set(place, reason);
     if (isNew || !this.#isSaid) this.#say();
   }
 
@@ -169,7 +171,7 @@ class Trouble {
   }
 
   #words(): string {
-    const words = [...this.#reasons].map(([store, reason]) => `store "${store}": ${reason}`);
+    const words = [...this.#reasons].map(([place, reason]) => `${place}: ${reason}`);
     return words.length === 0 ? 'the stores have not answered' : words.join('\n');
   }
 }

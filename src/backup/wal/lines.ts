@@ -50,8 +50,8 @@ export function restoreCommand(installation: Installation, stores: string[] = []
 }
 
 function marked({ spool, systemIdentifier }: Installation, part: 'pushed' | 'fetched', file: string): string {
-  // The data directory is in it, so that the same line in a clone looks elsewhere.
-  return `"${escaped(join(spool, systemIdentifier))}$(pwd -P)/${part}/${file}"`;
+  // The host and the data directory are in it, so that the same line in a clone looks elsewhere.
+  return `"${escaped(join(spool, systemIdentifier))}/$(uname -n)$(pwd -P)/${part}/${file}"`;
 }
 
 function program({ node, entry }: Installation): string {
@@ -71,7 +71,7 @@ function escaped(text: string): string {
   return text.replaceAll(/[\\"$`]/g, '\\$&').replaceAll('%', '%%');
 }
 
-/** A line of postgresql.conf. Pure. */
+/** A line of postgresql.conf, in whose strings a backslash begins an escape. Pure. */
 export function settingLine(name: string, value: string): string {
-  return `${name} = '${value.replaceAll("'", "''")}'`;
+  return `${name} = '${value.replaceAll('\\', '\\\\').replaceAll("'", "''")}'`;
 }

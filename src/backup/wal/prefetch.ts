@@ -1,4 +1,4 @@
-import { mkdir, readdir, readFile, rm, stat, unlink, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm, stat, unlink, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { inParallel } from '../../process/parallel.ts';
 import { isAlive } from '../../process/daemon.ts';
@@ -13,6 +13,8 @@ import { spoolFolder } from './spool.ts';
 /** The spool holds no more than this of segments that may never be asked for. */
 const mostBytes = 1024 ** 3;
 const lockName = '.lock';
+/** Without another segment in this time a lock holds no longer. Two that fetch at once do no harm. */
+const lockMs = 5 * 60_000;
 
 /** Whether it is worth to fetch what follows this segment: nobody does, and it is not there yet. */
 export async function shouldPrefetch(
@@ -62,8 +64,13 @@ export async function prefetchWal(
     await inParallel(context.settings.jobs, wanted, context.signal, async (item, signal) => {
       if (state.isOver || there.has(item)) return;
       const isFetched = await fromAny(stores, data.systemIdentifier, item, join(folder, item), signal);
-      if (isFetched) state.fetched += 1;
-      else state.isOver = true;
+      if (!isFetched) {
+        state.isOver = true;
+        return;
+      }
+      state.fetched += 1;
+      const now = new Date();
+      await utimes(lock, now, now).catch(() => undefined);
     });
     return state.fetched;
   } finally {
@@ -117,7 +124,11 @@ async function fromAny(
   return false;
 }
 
+/** A lock that nothing was fetched under for long was left behind: after a restart of the host its number is a stranger's. */
 async function isHeld(folder: string): Promise<boolean> {
-  const pid = Number(await readFile(join(folder, lockName), 'utf8').catch(() => ''));
-  return Number.isInteger(pid) && pid > 0 && isAlive(pid);
+  const lock = join(folder, lockName);
+  const pid = Number(await readFile(lock, 'utf8').catch(() => ''));
+  if (!Number.isInteger(pid) || pid <= 0 || !isAlive(pid)) return false;
+  const info = await stat(lock).catch(() => undefined);
+  return info !== undefined && Math.abs(Date.now() - info.mtimeMs) < lockMs;
 }

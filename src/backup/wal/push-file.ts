@@ -4,7 +4,7 @@ import { DbopsError, interrupted } from '../../errors.ts';
 import { startChild } from '../../process/child.ts';
 import { loseStore, type Copies } from '../../storage/copies.ts';
 import type { Store } from '../../storage/store.ts';
-import { segmentProblem } from './archive.ts';
+import { checkWal, segmentProblem } from './archive.ts';
 import { damagedWal, findEnvelope, writeEnvelope, type WalEnvelope } from './envelope.ts';
 import { walKey } from './place.ts';
 import { parseWalName } from './segment.ts';
@@ -42,7 +42,7 @@ const mostHeldBytes = 128 * 1024 ** 2;
 
 /**
  * Pushes one file into every store; resolves when it is durable in as many as are required. The same content under that
- * name counts, other content is refused and never replaced. Throws refused, copy_damaged, tool_failed or what stores
+ * name counts once it was read back whole, other content is refused and never replaced. Throws refused, copy_damaged, tool_failed or what stores
  * throw.
  */
 export async function pushFile(target: PushTarget, file: FileToPush): Promise<PushedFile> {
@@ -93,7 +93,11 @@ async function putOnce(
   }
   const found = await findEnvelope(store, key, target.signal);
   if (found === undefined) throw damagedWal(store, key, 'it was there, and is not any more');
-  if (found.sha256 === envelope.sha256 && found.plainBytes === envelope.plainBytes) return 'there';
+  if (found.sha256 === envelope.sha256 && found.plainBytes === envelope.plainBytes) {
+    // PostgreSQL removes its own after the answer: what the envelope promises has to be behind it.
+    await checkWal(store, target.systemIdentifier, envelope.name, { signal: target.signal });
+    return 'there';
+  }
   throw new DbopsError('refused', `the store "${store.name}" holds another ${envelope.name}`, {
     detail: `${found.host} pushed it at ${found.pushedAt} with sha256 ${found.sha256}; here it is ${envelope.sha256}`,
     hint: 'Two servers write into one archive: a clone, or a server that was restored without a new timeline. Set archive_mode = off on the one that is no longer production.',

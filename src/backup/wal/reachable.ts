@@ -54,6 +54,8 @@ function furthest(
     if (survey === undefined) return [];
     const timelines = [newestTimeline(survey) ?? physical.timeline, physical.timeline];
     const history = timelines
+      // What leads over a damaged history is not reached; the store is told as damaged.
+      .filter((timeline) => !survey.histories.some((item) => item.timeline === timeline && item.damage))
       .map((timeline) => historyOf(survey, timeline))
       .find((item) => isOnPath(item, physical.timeline, stopLsn));
     if (history === undefined) return [];

@@ -1,15 +1,17 @@
 import { mkdir, readdir, stat, unlink, writeFile } from 'node:fs/promises';
+import os from 'node:os';
 import { join } from 'node:path';
 import type { DataDirectory } from './data-directory.ts';
 
 /**
- * The spool of one server, below the configured directory. It is named by the cluster and by the place of its data
- * directory: a mark of one server never speaks for the segment of another, not even for that of its own clone.
- *   <spool>/<system identifier>/<data directory>/pushed/<name>.ok   the segment is durable in its stores
- *   <spool>/<system identifier>/<data directory>/fetched/<name>     a segment fetched ahead
+ * The spool of one server, below the configured directory. It is named by the cluster, the host and the place of its data
+ * directory: a mark of one server never speaks for the segment of another, not even for that of its own clone, also where
+ * hosts or containers share the directory.
+ *   <spool>/<system identifier>/<host>/<data directory>/pushed/<name>.ok   the segment is durable in its stores
+ *   <spool>/<system identifier>/<host>/<data directory>/fetched/<name>     a segment fetched ahead
  */
 export function spoolFolder(spool: string, data: DataDirectory, part: 'pushed' | 'fetched'): string {
-  return join(spool, data.systemIdentifier, data.path, part);
+  return join(spool, data.systemIdentifier, os.hostname(), data.path, part);
 }
 
 /**

@@ -4,7 +4,7 @@ import type { Store } from '../../storage/store.ts';
 import { findWal } from './archive.ts';
 import { findCluster } from './cluster.ts';
 import { closedOn } from './envelope.ts';
-import { historyOf, newestTimeline, surveyWal, type TimelineCoverage, type WalSurvey } from './coverage.ts';
+import { newestTimeline, surveyWal, type TimelineCoverage, type WalSurvey } from './coverage.ts';
 import { notRegistered } from './push.ts';
 import { formatLsn, parseLsn, segmentNumber } from './segment.ts';
 import { startOfTimeline } from './timeline.ts';
@@ -33,7 +33,8 @@ export async function surveyStores(
         if (cluster === undefined)
           return { store, survey: undefined, problem: 'the cluster is not registered there' };
         const survey = await surveyWal(store, systemIdentifier, cluster.walSegmentBytes, { signal });
-        return { store, survey, problem: undefined };
+        const damage = survey.histories.find((item) => item.damage !== undefined)?.damage;
+        return { store, survey, problem: damage?.message };
       } catch (error) {
         if (!(error instanceof DbopsError) || signal.aborted) throw error;
         return { store, survey: undefined, problem: error.message };
@@ -65,7 +66,8 @@ export interface TimelineLine {
 /** Pure. */
 export function linesOf({ store, survey }: StoreWal): TimelineLine[] {
   return (survey?.timelines ?? []).map((coverage) => {
-    const start = startOfTimeline(historyOf(survey ?? { histories: [] }, coverage.timeline));
+    const history = survey?.histories.find((item) => item.timeline === coverage.timeline);
+    const start = history === undefined ? 0n : startOfTimeline(history);
     return {
       store: store.name,
       timeline: coverage.timeline,

@@ -1,5 +1,6 @@
 // A server that archives by itself with the line that dbops prints, a receiver, and what "wal status" says of it.
 import fs from 'node:fs';
+import os from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { listWal, readWal } from '../../../src/backup/wal/archive.ts';
@@ -118,7 +119,7 @@ describe('a server that archives by itself', () => {
     expect(timelines.map((item) => item.gaps)).toEqual([[]]);
     expect(timelines[0]!.ranges[0]!.segments).toBeGreaterThan(15);
     // Marks are used up by what they spoke for.
-    const marks = path.join(spool, system, server.dataDir, 'pushed');
+    const marks = path.join(spool, system, os.hostname(), server.dataDir, 'pushed');
     expect(fs.readdirSync(marks)).toEqual([]);
     const [archiver] = await query<{ failed: number }>(
       'select failed_count::int as failed from pg_stat_archiver',

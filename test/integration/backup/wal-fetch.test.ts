@@ -2,12 +2,14 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { historyOf, surveyWal } from '../../../src/backup/wal/coverage.ts';
 import { findDataDirectory, type DataDirectory } from '../../../src/backup/wal/data-directory.ts';
 import { fetchWal } from '../../../src/backup/wal/fetch.ts';
 import { walKey } from '../../../src/backup/wal/place.ts';
 import { prefetchWal, shouldPrefetch } from '../../../src/backup/wal/prefetch.ts';
 import { pushWal } from '../../../src/backup/wal/push.ts';
 import { segmentName, segmentNumber } from '../../../src/backup/wal/segment.ts';
+import { spoolFolder } from '../../../src/backup/wal/spool.ts';
 import type { Store } from '../../../src/storage/store.ts';
 import type { Server } from '../../../scripts/lib/postgres-server.mjs';
 import { startPrivateServer, waitUntil } from '../../support/database.ts';
@@ -94,6 +96,15 @@ describe('wal fetch', () => {
     await expect(fetch(next, 500)).rejects.toThrow('before the deadline');
   });
 
+  it('blames this host, and no store, for what it cannot write', async () => {
+    const { wal, names, target, fetch } = await archive(1, 1);
+    fs.rmdirSync(path.dirname(target));
+    await expect(fetch(names[0]!, 1000)).rejects.toMatchObject({
+      detail: expect.stringMatching(/^this host: cannot write .*RECOVERYXLOG \(ENOENT/) as string,
+    });
+    expect(wal.lines.join('\n')).not.toContain('store "');
+  });
+
   it('waits for a store whose directory is gone, or empty, and goes on when it is back', async () => {
     const { wal, names, fetch } = await archive(1, 1);
     const [name = ''] = names;
@@ -113,6 +124,24 @@ describe('wal fetch', () => {
     expect(await found).toBe('found');
   });
 
+  it('looks through an archive in which one history is damaged', async () => {
+    const { wal } = await archive(1, 1);
+    const folder = sharedDirectory('histories');
+    for (const name of ['00000002.history', '00000003.history']) {
+      fs.writeFileSync(path.join(folder, name), '1\t0/5000028\tno recovery target specified\n');
+      await pushWal(
+        { ...wal, settings: { ...wal.settings, ahead: 0 } },
+        server.dataDir,
+        path.join(folder, name),
+      );
+    }
+    flip(fileOf(wal.stores[0], '00000002.history'));
+    const survey = await surveyWal(wal.stores[0]!, system, segmentBytes, {});
+    expect(survey.timelines).toHaveLength(1);
+    expect(historyOf(survey, 3).ancestors).toHaveLength(1);
+    expect(() => historyOf(survey, 2)).toThrow('is damaged');
+  });
+
   it('takes the good answer of one store at once, whatever the other does', async () => {
     const { wal, names, fetch } = await archive(2, 1);
     const [name = ''] = names;
@@ -128,7 +157,7 @@ describe('wal fetch', () => {
   it('fetches ahead what follows, and drops what is not asked for', async () => {
     const { wal, names } = await archive(1, 4);
     const [first = '', ...rest] = names;
-    const folder = path.join(wal.settings.spool, system, data.path, 'fetched');
+    const folder = spoolFolder(wal.settings.spool, data, 'fetched');
     expect(await shouldPrefetch(wal, data, first, segmentBytes)).toBe(true);
     expect(await prefetchWal(wal, wal.stores, data, first, segmentBytes)).toBe(3);
     expect(fs.readdirSync(folder).sort()).toEqual(rest);
@@ -142,6 +171,12 @@ describe('wal fetch', () => {
     fs.writeFileSync(path.join(folder, '.lock'), '999999999');
     expect(await prefetchWal(wal, wal.stores, data, rest[1]!, segmentBytes)).toBe(0);
     expect(fs.readdirSync(folder)).toEqual([rest[2]]);
+    // After a restart of the host another process has its number.
+    const lock = path.join(folder, '.lock');
+    fs.writeFileSync(lock, String(process.ppid));
+    expect(await shouldPrefetch(wal, data, rest[1]!.replace(/.$/, 'F'), segmentBytes)).toBe(false);
+    fs.utimesSync(lock, new Date(0), new Date(0));
+    expect(await shouldPrefetch(wal, data, rest[1]!.replace(/.$/, 'F'), segmentBytes)).toBe(true);
     // What was fetched before the server started may be half on disk.
     fs.utimesSync(path.join(folder, rest[2]!), new Date(0), new Date(0));
     expect(await prefetchWal(wal, wal.stores, data, rest[1]!, segmentBytes)).toBe(1);

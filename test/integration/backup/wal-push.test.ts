@@ -7,6 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { findWal, listWal, readWal } from '../../../src/backup/wal/archive.ts';
 import { walKey } from '../../../src/backup/wal/place.ts';
 import { pushWal } from '../../../src/backup/wal/push.ts';
+import { spoolFolder } from '../../../src/backup/wal/spool.ts';
 import { startServer, type Server } from '../../../scripts/lib/postgres-server.mjs';
 import { ownDatabase, startPrivateServer, waitUntil } from '../../support/database.ts';
 import { privateSettings } from '../../support/settings.ts';
@@ -69,6 +70,19 @@ describe('wal push', () => {
     await expect(pushWal(wal, server.dataDir, inWal(name))).rejects.toThrow(`holds another ${name}`);
     fs.writeFileSync(file, content);
     expect(await findWal(wal.stores[0]!, system, name)).toEqual(before);
+  });
+
+  it('does not say yes over a stored copy that is damaged behind its envelope', async () => {
+    const wal = walContext([sharedDirectory('store')], { ahead: 0 });
+    const system = await register(server, wal.stores);
+    const [name = ''] = await closeSegments(server, 1);
+    await pushWal(wal, server.dataDir, inWal(name));
+    const stored = wal.stores[0]!.localPath!(walKey(system, name));
+    const content = fs.readFileSync(stored);
+    fs.writeFileSync(stored, content.subarray(0, -100));
+    await expect(pushWal(wal, server.dataDir, inWal(name))).rejects.toMatchObject({ code: 'copy_damaged' });
+    fs.writeFileSync(stored, content);
+    expect((await pushWal(wal, server.dataDir, inWal(name))).asked.isNew).toBe(false);
   });
 
   it('knows when a segment was closed only of a server that runs and wrote it', async () => {
@@ -165,7 +179,8 @@ describe('wal push', () => {
     const { ahead } = await pushWal(wal, server.dataDir, inWal(asked));
     expect(ahead).toBe(further.length);
     expect(await names(listWal(wal.stores[0]!, system))).toEqual(ready);
-    const marks = path.join(wal.settings.spool, system, server.dataDir, 'pushed');
+    const data = { path: server.dataDir, systemIdentifier: system };
+    const marks = spoolFolder(wal.settings.spool, data, 'pushed');
     expect(fs.readdirSync(marks).sort()).toEqual(further.map((name) => `${name}.ok`));
     // What is marked is not pushed again.
     expect((await pushWal(wal, server.dataDir, inWal(asked))).ahead).toBe(0);

@@ -1,6 +1,8 @@
 import { describe, expect, it } from 'vitest';
+import { settingLine } from '../../../src/backup/wal/lines.ts';
+import { DbopsError } from '../../../src/errors.ts';
 import { parseEnvelope, writeEnvelope, type WalEnvelope } from '../../../src/backup/wal/envelope.ts';
-import { reachFrom, type WalSurvey } from '../../../src/backup/wal/coverage.ts';
+import { historyOf, reachFrom, type WalSurvey } from '../../../src/backup/wal/coverage.ts';
 import { walKey } from '../../../src/backup/wal/place.ts';
 import {
   formatLsn,
@@ -61,6 +63,12 @@ describe('names in pg_wal', () => {
     expect(walKey('7301', '00000002.history')).toBe('7301/wal/00000002.history.zst');
     expect(() => walKey('7301', '../x')).toThrow();
   });
+});
+
+it('writes a setting so that PostgreSQL reads what was meant', () => {
+  expect(settingLine('archive_command', String.raw`echo \$a 'b'`)).toBe(
+    String.raw`archive_command = 'echo \\$a ''b'''`,
+  );
 });
 
 describe('an envelope', () => {
@@ -145,6 +153,16 @@ describe('timelines', () => {
       ranges: [],
       missing: '000000010000000000000001',
     });
+  });
+
+  it('is not asked for the damaged history of another one', () => {
+    const damage = new DbopsError('copy_damaged', 'damaged');
+    const histories = [{ timeline: 2, ancestors: [], damage }, history];
+    expect(historyOf({ histories }, 3)).toBe(history);
+    expect(() => historyOf({ histories }, 2)).toThrow(damage);
+    // A good copy of another store counts.
+    const good = { timeline: 2, ancestors: [] };
+    expect(historyOf({ histories: [...histories, good] }, 2)).toBe(good);
   });
 
   it('ignores what an ancestor wrote after it was left', () => {
