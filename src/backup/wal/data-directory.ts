@@ -46,10 +46,11 @@ async function readIdentifier(path: string): Promise<string | undefined> {
  * in the first line, the seconds since 1970 in the third. Undefined where none runs on this host.
  */
 export async function findWriter({ path }: DataDirectory): Promise<{ sinceMs: number } | undefined> {
-  const text = await readFile(join(path, 'postmaster.pid'), 'utf8').catch(() => '');
-  const [pid, , seconds] = text.split('\n').map(Number);
-  if (pid === undefined || seconds === undefined || !(pid > 0) || !(seconds > 0)) return undefined;
-  return isAlive(pid) ? { sinceMs: seconds * 1000 } : undefined;
+  const running = await runningServer(path);
+  const seconds = Number(running?.startedAt);
+  return running !== undefined && seconds > 0 && isAlive(running.pid)
+    ? { sinceMs: seconds * 1000 }
+    : undefined;
 }
 
 /** Whether there is something at this path. */
