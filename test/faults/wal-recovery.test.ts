@@ -21,12 +21,12 @@ import {
   type Fault,
   type FaultProxy,
 } from '../support/fault-proxy.ts';
+import { entry } from '../support/program.ts';
 import { startS3, whyNoS3, type S3Server } from '../support/s3.ts';
 import { privateSettings } from '../support/settings.ts';
 import { archivesNothing, closeSegments, register, sharedDirectory, walContext } from '../support/wal.ts';
 
 const noS3 = whyNoS3();
-const entry = path.resolve(import.meta.dirname, '../../bin/dbops.js');
 
 let s3: S3Server;
 let proxy: FaultProxy;

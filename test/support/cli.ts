@@ -5,11 +5,9 @@ import { once } from 'node:events';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { afterAll } from 'vitest';
 import { waitUntil } from './database.ts';
-
-const entry = fileURLToPath(new URL('../../bin/dbops.js', import.meta.url));
+import { entry } from './program.ts';
 
 const TIMEOUT_MS = 60_000;
 

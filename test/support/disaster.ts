@@ -16,8 +16,7 @@ import {
 } from './database.ts';
 import type { ShownCommand } from './examples.ts';
 import { giveTo } from './physical.ts';
-
-const projectRoot = path.resolve(import.meta.dirname, '..', '..');
+import { entry } from './program.ts';
 
 /** The database that the documents speak of. */
 export const databaseName = 'factory';
@@ -74,7 +73,7 @@ export async function openDisasterSite(schema: string[], settings = ''): Promise
   renew();
   giveTo(server, path.join(dir, 'local'), path.join(dir, 'offsite'));
   fs.writeFileSync(path.join(dir, 'etc', 'dbops.yaml'), configuration(dir, ['local', 'offsite'], settings));
-  fs.symlinkSync(path.join(projectRoot, 'bin', 'dbops.js'), path.join(dir, 'bin', 'dbops'));
+  fs.symlinkSync(entry, path.join(dir, 'bin', 'dbops'));
 
   const run = (line: string) => runLine(server, dir, line);
   const postgres = ownDatabase(server);

@@ -1,16 +1,14 @@
 // A private cluster whose WAL is archived by "dbops wal push", for drills of its base backups.
 import fs from 'node:fs';
 import path from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { registerCluster } from '../../src/backup/wal/cluster.ts';
 import { archiveCommand } from '../../src/backup/wal/lines.ts';
 import { FileStore } from '../../src/storage/file.ts';
 import type { DrillSite } from './drill.ts';
 import { drillDirectory } from './drill.ts';
 import { waitUntil } from './database.ts';
+import { entry } from './program.ts';
 import { giveTo, siteYaml, startSite, type PhysicalSite } from './physical.ts';
-
-const entry = fileURLToPath(new URL('../../bin/dbops.js', import.meta.url));
 
 export interface BaseDrillSite extends PhysicalSite, DrillSite {
   /** Replaces what stands below "backup:", indented by two; the drills are made in `drills` unless it says otherwise. */

@@ -6,11 +6,11 @@ import { exampleConfig, generateExampleRows, loadExampleSchema } from '../../scr
 import { afterFile } from './cleanup.ts';
 import { runProgram, type CliResult } from './cli.ts';
 import { createDatabase, type TestDatabase } from './database.ts';
+import { entry } from './program.ts';
 
 /** Texts name partitions by their month, so the day is fixed. */
 const today = '2026-11-21';
 const rows = 2000;
-const projectRoot = path.resolve(import.meta.dirname, '..', '..');
 
 export interface ShownCommand {
   /** The command line without the prompt, such as `dbops partition plan`. */
@@ -123,7 +123,7 @@ export async function openExampleShell(): Promise<ExampleShell> {
   // The example leaves the place of the store to its readers.
   const store = `stores:\n  near: { url: "file://${path.join(dir, 'store')}" }\narchive: { workDirectory: "${dir}" }\n\n`;
   fs.writeFileSync(path.join(work, 'dbops.yaml'), store + fs.readFileSync(exampleConfig, 'utf8'));
-  fs.symlinkSync(path.join(projectRoot, 'bin', 'dbops.js'), path.join(bin, 'dbops'));
+  fs.symlinkSync(entry, path.join(bin, 'dbops'));
   const env = {
     DATABASE_URL: database.url,
     DBOPS_TEST_NOW: `${today}T12:00:00Z`,

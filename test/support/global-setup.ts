@@ -4,6 +4,7 @@ import type { TestProject } from 'vitest/node';
 import type { Server } from '../../scripts/lib/postgres-server.mjs';
 import { embeddedBinaries, findSystemBinaries, startServer } from '../../scripts/lib/postgres-server.mjs';
 import { versitygw } from '../../scripts/lib/versitygw.mjs';
+import { shareProgram } from './program.ts';
 import { TEMPLATE, testSettings } from './settings.ts';
 
 /** The server of this run, as `inject('postgres')` gives it to the tests. */
@@ -25,13 +26,15 @@ declare module 'vitest' {
 interface Shared {
   users: number;
   started: Promise<{ own: Server | null; server: TestServer }>;
+  /** Removes the copy of the program. */
+  unshare: () => void;
 }
 
 /** vitest loads this file anew for every project, so what they share cannot be a variable of the module. */
 const holder = globalThis as { dbopsTestServer?: Shared | undefined };
 
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
-  const shared = (holder.dbopsTestServer ??= { users: 0, started: start() });
+  const shared = (holder.dbopsTestServer ??= { users: 0, unshare: shareProgram(), started: start() });
   shared.users += 1;
   const { own, server } = await shared.started;
   project.provide('postgres', server);
@@ -39,6 +42,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
     shared.users -= 1;
     if (shared.users > 0) return;
     holder.dbopsTestServer = undefined;
+    shared.unshare();
     await own?.stop({ immediate: true });
   };
 }
