@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process';
+import { constants } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { DbopsError } from '../errors.ts';
 import { placeOf, type ChildOptions } from './child.ts';
@@ -41,7 +42,9 @@ export async function startDaemon(
   options: Pick<ChildOptions, 'env' | 'account' | 'cwd'> & { logFile: string },
 ): Promise<Daemon> {
   const place = placeOf(options);
-  const log = await open(options.logFile, 'a', 0o600);
+  // Through no link: who runs the server may have laid one there, and we may be root.
+  const { O_WRONLY, O_CREAT, O_APPEND, O_NOFOLLOW } = constants;
+  const log = await open(options.logFile, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW, 0o600);
   try {
     if (place.uid !== undefined && place.gid !== undefined) await log.chown(place.uid, place.gid);
     const child = spawn('/bin/sh', ['-c', gate, 'sh', path, ...args], {

@@ -47,6 +47,8 @@ export interface PitrSite {
   plan: (to: string, over?: Partial<PitrWish>, context?: PitrContext) => Promise<PitrPlan>;
   /** A directory that is not there, in one that goes after the tests. */
   directory: () => string;
+  /** Asks a server that a restore has left running. */
+  ask: (result: Pick<PitrResult, 'server'>, query: string) => Promise<unknown[]>;
   /** Restores and starts; the rows of "marks" are read, and the server is stopped. */
   restore: (
     to: string,
@@ -132,6 +134,7 @@ export async function startPitrSite(): Promise<PitrSite> {
       system: undefined,
       target: parseTarget(to),
       clamp: false,
+      pause: false,
       timeline: undefined,
       dataDirectory: directory(),
       mappings: [],
@@ -156,6 +159,7 @@ export async function startPitrSite(): Promise<PitrSite> {
       await push();
       return manifest.id;
     },
+    ask: askRestored,
     now: async () => {
       const [row] = await db.query<{ at: string }>(
         `select to_char(clock_timestamp() at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS.US') || 'Z' as at`,
@@ -183,12 +187,16 @@ function fetchLine(folder: string): string {
 
 /** The rows of "marks" of a server that a restore has left running. */
 export async function marksOf(result: Pick<PitrResult, 'server'>): Promise<number[]> {
+  const rows = await askRestored(result, 'select id from marks order by id');
+  return rows.map((row) => (row as { id: number }).id);
+}
+
+async function askRestored(result: Pick<PitrResult, 'server'>, query: string): Promise<unknown[]> {
   const { socketDirectory, port } = result.server!;
   const client = new pg.Client({ host: socketDirectory, port, user: 'postgres', database: 'postgres' });
   await client.connect();
   try {
-    const { rows } = await client.query<{ id: number }>('select id from marks order by id');
-    return rows.map((row) => row.id);
+    return (await client.query<object>(query)).rows;
   } finally {
     await client.end();
   }

@@ -19,6 +19,7 @@ export async function unpackBase(drilling: Drilling, target: Target, place: Dril
     system: backup.manifest.server.systemIdentifier,
     target,
     clamp: false,
+    pause: false,
     timeline: undefined,
     dataDirectory,
     mappings: (backup.manifest.physical?.tablespaces ?? []).map(({ oid, location }) => ({
@@ -35,6 +36,7 @@ export async function unpackBase(drilling: Drilling, target: Target, place: Dril
   return {
     postgres: programs.postgres,
     hasStop: stop.setting !== undefined,
+    checkEnd: stop.checkEnd,
     endsAt: new Date(plan.backup.physical.stoppedAt),
     dataChecksums: plan.backup.physical.dataChecksums,
     settings: {},

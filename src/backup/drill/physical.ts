@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { Account } from '../../process/account.ts';
 import { clusterOwner, giveTo } from '../cluster/owner.ts';
 import type { RunningServer } from '../cluster/server.ts';
-import { recover, type Reached } from '../restore/pitr/recover.ts';
+import { recover, type Reached, type RecoverOptions } from '../restore/pitr/recover.ts';
 import { describeTarget, type Target } from '../restore/pitr/target.ts';
 import { dataName, spoolOf, withDrillDirectory } from './directory.ts';
 import { aimAt, proveMarks, proveTarget, type Aim } from './aim.ts';
@@ -32,6 +32,8 @@ export interface Unpacked {
   postgres: string;
   /** Whether it is to stop before the end of the WAL. */
   hasStop: boolean;
+  /** See RecoverOptions. */
+  checkEnd?: RecoverOptions['checkEnd'];
   /** The end of the backup itself, which comes back where nothing was committed after it. */
   endsAt: Date;
   /** Undefined: nobody has recorded it. */
@@ -140,6 +142,7 @@ async function replay(
     port: undefined,
     action: 'promote',
     hasStop: unpacked.hasStop,
+    checkEnd: unpacked.checkEnd,
     environment: drilling.environment,
     settings: { ...harmlessSettings, ...unpacked.settings, data_directory: dataDirectory, hba_file: hba },
     log: drilling.log,

@@ -57,7 +57,9 @@ export const command = defineCommand<Options>({
     '"select pg_wal_replay_resume()". Its archive_mode is off: with --archive keep it continues the archive of its source,\n' +
     'which must be gone for good by then. With --start it has a socket in the data directory; with --port it listens on\n' +
     '127.0.0.1 too. A backup of pgBackRest is named by its id, and comes from its repository with its WAL. A\n' +
-    'restore that was interrupted is begun anew by the same command.',
+    'restore that was interrupted is begun anew by the same command, unless its server was opened for writing; after an\n' +
+    'interrupted one of pgBackRest the directory is to be emptied first. Unless --archive keep is given, subscriptions and\n' +
+    'jobs of pg_cron do not run on the restored server.',
   declare(cmd) {
     cmd.argument('[id]', 'begin with this backup; otherwise the newest that reaches the target');
     cmd.requiredOption(
@@ -141,6 +143,7 @@ function wishOf({ args, options }: CommandContext<Options>): PitrWish {
     system: options.system,
     target: parseTarget(options.to),
     clamp: options.clamp === true,
+    pause: options.pause === true,
     timeline: timelineOf(options.timeline),
     dataDirectory: options.dataDir,
     mappings: (options.tablespaceMapping ?? []).map(parseMapping),

@@ -12,7 +12,8 @@ export function recoveryOf(
   deadline?: string,
 ): Pick<PitrContext, 'restoreCommand' | 'environment'> {
   return {
-    restoreCommand: (system, stores) => restoreCommand(installation(context, system), stores, deadline),
+    restoreCommand: (system, stores, own = deadline) =>
+      restoreCommand(installation(context, system), stores, own),
     // Beside what every child gets: variables of ours, in which the secrets of stores may stand.
     environment: Object.fromEntries(
       Object.entries(context.env).filter(

@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { quietMarginMicros } from '../../../src/backup/restore/pitr/reach.ts';
 import { applyPitr } from '../../../src/backup/restore/pitr/restore.ts';
+import { waitUntil } from '../../support/database.ts';
 import {
   endStarted,
   marksOf,
@@ -21,7 +22,7 @@ describe.skipIf(reason !== undefined)(
     let site: PitrSite;
     let first: string;
     let second: string;
-    const at = { time: '', lsn: '', last: '', beforeFirst: '' };
+    const at = { time: '', lsn: '', beforeFirst: '' };
 
     beforeAll(async () => {
       site = await startPitrSite();
@@ -41,7 +42,6 @@ describe.skipIf(reason !== undefined)(
       await site.insert(3);
       second = await site.base();
       await site.insert(4);
-      at.last = await site.lsn();
       await site.push();
     });
 
@@ -66,15 +66,105 @@ describe.skipIf(reason !== undefined)(
       expect(auto.match(/^recovery_target_(time|lsn|name|action) .*$/gm)).toHaveLength(2);
     });
 
-    it('pauses at its target, long after the server takes connections to read', async () => {
+    it('pauses at the end of the archive, long after the server takes connections to read, its backup pinned', async () => {
       const context = site.context();
       const { restoreCommand } = context;
-      context.restoreCommand = (...args) => `sleep 0.4; ${restoreCommand(...args)}`;
-      const plan = await site.plan(`lsn:${at.last}`, { id: first }, context);
-      const result = await applyPitr(context, plan, { ...endStarted, action: 'pause' });
+      const seen = path.join(site.spool, '.seen');
+      context.restoreCommand = (...args) => `touch ${seen}; sleep 0.4; ${restoreCommand(...args)}`;
+      const plan = await site.plan('latest', { id: first, pause: true }, context);
+      fs.rmSync(seen);
+      const restoring = applyPitr(context, plan, { ...endStarted, action: 'pause' });
+      await waitUntil(() => fs.existsSync(seen), { what: 'the first segment' });
+      const pins = fs
+        .readdirSync(site.near, { recursive: true, encoding: 'utf8' })
+        .filter((name) => /pins\/.+\.json$/.test(name));
+      const marker = fs.readFileSync(path.join(plan.wish.dataDirectory, 'dbops-restore.json'), 'utf8');
+      const result = await restoring;
+      expect(marker).toContain('"isStarted": true');
+      expect(pins).toHaveLength(1);
       expect(result.reached).toMatchObject({ isPaused: true, timeline: null });
       expect(await marksOf(result)).toEqual([1, 2, 3, 4]);
+      const [own] = await site.ask(
+        result,
+        "select current_setting('hba_file') as hba, current_setting('ident_file') as ident, current_setting('max_logical_replication_workers') as workers, current_setting('cron.launch_active_jobs') as jobs",
+      );
       await stopServer(result);
+      const inside = (name: string) => path.join(result.dataDirectory, name);
+      expect(own).toEqual({
+        hba: inside('pg_hba.conf'),
+        ident: inside('pg_ident.conf'),
+        workers: '0',
+        jobs: 'off',
+      });
+      expect(result.notes.join()).toContain('max_logical_replication_workers');
+    });
+
+    it('says so when the recovery ends before the end that was planned', async () => {
+      const plan = await site.plan('latest', { id: first });
+      const last = fs
+        .readdirSync(site.spool)
+        .filter((name) => /^[0-9A-F]{24}$/.test(name))
+        .sort()
+        .at(-1)!;
+      const files = [site.near, site.far].map((store) =>
+        path.join(store, site.system, 'wal', last.slice(0, 16), `${last}.zst`),
+      );
+      for (const file of files) fs.renameSync(file, `${file}.away`);
+      try {
+        await expect(applyPitr(site.context(), plan, endStarted)).rejects.toMatchObject({
+          code: 'tool_failed',
+          message: 'the recovery ended before the end of the archive, and the server is stopped',
+        });
+      } finally {
+        for (const file of files) fs.renameSync(`${file}.away`, file);
+      }
+      // It was opened for writing: nobody clears it by the same command.
+      await expect(site.plan('latest', { dataDirectory: plan.wish.dataDirectory })).rejects.toMatchObject({
+        code: 'refused',
+        message: `${plan.wish.dataDirectory} belongs to a cluster that a restore has made and started`,
+      });
+      fs.writeFileSync(path.join(plan.wish.dataDirectory, 'recovery.signal'), '');
+      const again = await site.plan('latest', { dataDirectory: plan.wish.dataDirectory });
+      expect(again.directories).toMatchObject([{ state: 'unfinished' }]);
+    });
+
+    it('takes no store for empty that does not know the cluster: its disk may not be mounted', async () => {
+      const cluster = path.join(site.near, site.system);
+      fs.renameSync(cluster, `${cluster}.away`);
+      try {
+        await expect(site.plan('latest')).rejects.toMatchObject({
+          code: 'refused',
+          message: expect.stringContaining('store "near" could not be asked for WAL') as unknown,
+          detail: expect.stringContaining('is its disk mounted?') as unknown,
+        });
+        const { stop } = await site.plan('latest', { clamp: true });
+        expect(stop.notes.join()).toContain('Store "near" could not be asked for WAL');
+        expect((await site.plan(`time:${at.time}`)).stop.notes).toEqual([]);
+      } finally {
+        fs.renameSync(`${cluster}.away`, cluster);
+      }
+    });
+
+    it('touches nothing that has come into the directory since it was looked at', async () => {
+      const plan = await site.plan('latest');
+      const mine = path.join(plan.wish.dataDirectory, 'mine');
+      fs.mkdirSync(plan.wish.dataDirectory);
+      fs.writeFileSync(mine, '');
+      await expect(applyPitr(site.context(), plan, endStarted)).rejects.toMatchObject({
+        code: 'refused',
+        message: `${plan.wish.dataDirectory} is not empty any more`,
+      });
+      expect(fs.readdirSync(plan.wish.dataDirectory)).toEqual(['mine']);
+    });
+
+    it('says what the restore_command says when it is tried, and gives it a deadline', async () => {
+      const context = site.context();
+      context.restoreCommand = (_id, _stores, deadline) =>
+        `echo "the store is gone for ${deadline ?? 'ever'}" >&2; exit 255`;
+      await expect(site.plan('latest', {}, context)).rejects.toMatchObject({
+        code: 'refused',
+        detail: expect.stringMatching(/the store is gone for 15s$/) as unknown,
+      });
     });
 
     it('reaches an LSN', async () => {

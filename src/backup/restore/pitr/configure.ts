@@ -1,7 +1,9 @@
-import { appendFile, chown, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { open, readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { text as readText } from 'node:stream/consumers';
 import type { Readable } from 'node:stream';
+import { DbopsError } from '../../../errors.ts';
 import { ownAccount, type Account } from '../../../process/account.ts';
 import { startChild } from '../../../process/child.ts';
 import type { PhysicalPart } from '../../manifest.ts';
@@ -20,9 +22,17 @@ export interface RecoverySettings {
   port: number | undefined;
 }
 
-/** Settings of a recovery that a configuration may have from before. */
+/** Settings that ALTER SYSTEM may have left: of a recovery from before, and files of the source. */
 const recoveryName =
-  /^(recovery_\w+|restore_command|archive_cleanup_command|primary_conninfo|primary_slot_name)$/;
+  /^(recovery_\w+|restore_command|archive_cleanup_command|primary_conninfo|primary_slot_name|external_pid_file|data_directory|hba_file|ident_file)$/;
+/**
+ * What connects to other servers by itself: a subscription would take the changes of its publisher away from the source,
+ * and jobs would run twice. The second one means nothing where pg_cron is not loaded.
+ */
+const quietSettings: [string, string][] = [
+  ['max_logical_replication_workers', '0'],
+  ['cron.launch_active_jobs', 'off'],
+];
 /** As long as hot_standby is on, a recovery needs these at least as large as its source had them. */
 const atLeastSource = [
   'max_connections',
@@ -59,16 +69,23 @@ export async function configureRecovery(
   if (tablespaces.length > 0)
     await writeOwn(at('tablespace_map'), rewriteTablespaceMap(tablespaces), account);
   await completeFiles(dataDirectory, physical, account);
+  // What stands there wins over postgresql.conf: it goes before anything is looked at.
+  const auto = withoutRecovery(await readFile(at(autoFile), 'utf8').catch(() => ''));
+  await writeOwn(at(autoFile), auto, account);
   await keepInside(runner, dataDirectory);
-  const auto = await readFile(at(autoFile), 'utf8').catch(() => '');
-  await writeOwn(at(autoFile), withoutRecovery(auto) + render(recoveryLines(recovery)), account);
+  await writeOwn(at(autoFile), auto + render(recoveryLines(recovery)), account);
   const larger: [string, string][] = [];
   for (const name of atLeastSource) {
     const source = Number(physical.settings[name] ?? 0);
     if (source > Number(await configured(runner, dataDirectory, name))) larger.push([name, String(source)]);
   }
-  await appendFile(at(autoFile), render(larger));
+  await writeOwn(at(autoFile), render(larger), account, constants.O_APPEND);
   await writeOwn(at('recovery.signal'), '', account);
+}
+
+/** Lets a cluster that something else has restored connect to no other server by itself. */
+export async function quietCluster(dataDirectory: string, account: Account): Promise<void> {
+  await writeOwn(join(dataDirectory, autoFile), render(quietSettings), account, constants.O_APPEND);
 }
 
 /** Takes the settings of a recovery that is over out again: a later standby would stop at its target. */
@@ -113,10 +130,8 @@ async function keepInside(runner: Runner, dataDirectory: string): Promise<void> 
   }
   if (wrong.length === 0) return;
   const file = join(dataDirectory, 'postgresql.conf');
-  await appendFile(
-    file,
-    `\n# Of the restore: they named what belongs to the source of this cluster.\n${render(wrong)}`,
-  );
+  const lines = `\n# Of the restore: they named what belongs to the source of this cluster.\n${render(wrong)}`;
+  await writeOwn(file, lines, runner.account, constants.O_APPEND);
 }
 
 /** What the server would take for a setting. Throws tool_failed with its words when it cannot read its configuration. */
@@ -128,7 +143,14 @@ async function configured(runner: Runner, dataDirectory: string, name: string): 
   });
   const words = readText(child.process.stdout as Readable);
   words.catch(() => undefined);
-  await child.finished;
+  await child.finished.catch((error: unknown) => {
+    if (!(error instanceof DbopsError)) throw error;
+    throw new DbopsError('tool_failed', `the server cannot read its configuration in ${dataDirectory}`, {
+      detail: error.detail ?? error.message,
+      hint: 'Where a file is missing that it includes by an absolute path, put that file there on this host, then run the same command again. It unpacks anew: what is changed in the data directory itself is lost by that.',
+      cause: error,
+    });
+  });
   return (await words).replace(/\n$/, '');
 }
 
@@ -144,7 +166,7 @@ function recoveryLines(recovery: RecoverySettings): [string, string][] {
     ['archive_cleanup_command', ''],
     // Only a server that can be looked at can wait to be looked at.
     ...(recovery.action === 'pause' ? [['hot_standby', 'on'] as [string, string]] : []),
-    ...(recovery.keepsArchiving ? [] : [['archive_mode', 'off'] as [string, string]]),
+    ...(recovery.keepsArchiving ? [] : [['archive_mode', 'off'] as [string, string], ...quietSettings]),
     ...(recovery.port === undefined ? [] : [['port', String(recovery.port)] as [string, string]]),
   ];
 }
@@ -166,7 +188,19 @@ export function withoutRecovery(text: string): string {
   return kept === '' || kept.endsWith('\n') ? kept : `${kept}\n`;
 }
 
-async function writeOwn(file: string, content: string, account: Account): Promise<void> {
-  await writeFile(file, content, { mode: 0o600 });
-  if (ownAccount().uid !== account.uid) await chown(file, account.uid, account.gid);
+/** Through no link: the user of the server may have laid one, and we may be root. */
+async function writeOwn(
+  file: string,
+  content: string,
+  account: Account,
+  how: number = constants.O_TRUNC,
+): Promise<void> {
+  const { O_WRONLY, O_CREAT, O_NOFOLLOW } = constants;
+  const handle = await open(file, O_WRONLY | O_CREAT | O_NOFOLLOW | how, 0o600);
+  try {
+    await handle.writeFile(content);
+    if (ownAccount().uid !== account.uid) await handle.chown(account.uid, account.gid);
+  } finally {
+    await handle.close();
+  }
 }

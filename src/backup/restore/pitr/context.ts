@@ -17,8 +17,8 @@ export interface PitrContext {
   workDirectory: string;
   jobs: number;
   host: string;
-  /** The restore_command for WAL of this cluster, with %f and %p; only these stores are asked. */
-  restoreCommand: (systemIdentifier: string, stores: string[]) => string;
+  /** The restore_command for WAL of this cluster, with %f and %p; only these stores are asked, so long (15s) at most. */
+  restoreCommand: (systemIdentifier: string, stores: string[], deadline?: string) => string;
   /** Variables that the restore_command needs to find its stores: those of dbops, AWS and the like. */
   environment: Record<string, string>;
 }

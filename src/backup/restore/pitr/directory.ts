@@ -1,4 +1,4 @@
-import { readdir, readFile, rm, stat, statfs, writeFile } from 'node:fs/promises';
+import { lstat, readdir, readFile, rename, rm, stat, statfs, writeFile } from 'node:fs/promises';
 import { dirname, isAbsolute, join, relative } from 'node:path';
 import { DbopsError } from '../../../errors.ts';
 import { humanBytes } from '../../../output/human.ts';
@@ -16,6 +16,9 @@ export interface Marker {
   startedAt: string;
   host: string;
   pid: number;
+  dataDirectory: string;
+  /** A server was started on it, which may have opened it for writing since. */
+  isStarted: boolean;
 }
 
 /** What was found where a restore is to write. */
@@ -60,7 +63,21 @@ export async function inspectDirectory(path: string, host: string): Promise<Dire
       hint: `Wait for it. If that process is none of dbops, remove ${join(path, markerName)} and all else in it.`,
     });
   }
+  if (marker.isStarted && !(await isUnopened(marker))) {
+    throw new DbopsError('refused', `${path} belongs to a cluster that a restore has made and started`, {
+      detail: `backup ${marker.backup}, begun at ${marker.startedAt}, in ${marker.dataDirectory}`,
+      hint: `Nothing in it was touched. Empty it yourself if nobody needs that cluster; if it is in use, remove ${join(path, markerName)} alone.`,
+    });
+  }
   return 'unfinished';
+}
+
+/** The server removes recovery.signal at the end of its recovery, before anybody can write. */
+async function isUnopened({ dataDirectory }: Marker): Promise<boolean> {
+  return await lstat(join(dataDirectory, 'recovery.signal')).then(
+    () => true,
+    () => false,
+  );
 }
 
 function unusable(path: string, cause: unknown): DbopsError {
@@ -72,7 +89,7 @@ async function readMarker(path: string): Promise<Marker | undefined> {
     const value = JSON.parse(await readFile(join(path, markerName), 'utf8')) as Partial<Marker> | null;
     const isOurs =
       value?.formatVersion === 1 && typeof value.backup === 'string' && typeof value.pid === 'number';
-    return isOurs ? (value as Marker) : undefined;
+    return isOurs ? ({ isStarted: false, dataDirectory: path, ...value } as Marker) : undefined;
   } catch {
     return undefined;
   }
@@ -87,11 +104,30 @@ export async function clearDirectory(path: string): Promise<void> {
   }
 }
 
-/** Marks a directory as being filled. Throws refused when another restore has just done so. */
+/** Throws refused where something has come into a directory that was empty when it was looked at; takes the marker back. */
+export async function refuseForeign(path: string): Promise<void> {
+  const foreign = (await readdir(path)).filter((name) => name !== markerName && name !== 'lost+found');
+  if (foreign.length === 0) return;
+  await removeMarker(path);
+  throw new DbopsError('refused', `${path} is not empty any more`, {
+    detail: `it has ${foreign.slice(0, 5).join(', ')}`,
+    hint: 'Restore into an empty directory; nothing in this one was touched.',
+  });
+}
+
+/** Marks a directory as being filled, or marks it anew. Throws refused when another restore has just done so. */
 export async function putMarker(path: string, state: DirectoryState, marker: Marker): Promise<void> {
-  const flag = state === 'unfinished' ? 'w' : 'wx';
+  const file = join(path, markerName);
+  const text = `${JSON.stringify(marker, null, 2)}\n`;
   try {
-    await writeFile(join(path, markerName), `${JSON.stringify(marker, null, 2)}\n`, { mode: 0o600, flag });
+    if (state !== 'unfinished') {
+      await writeFile(file, text, { mode: 0o600, flag: 'wx' });
+      return;
+    }
+    // Whole at any time, and through no link that somebody has laid there.
+    await rm(`${file}.new`, { force: true });
+    await writeFile(`${file}.new`, text, { mode: 0o600, flag: 'wx' });
+    await rename(`${file}.new`, file);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw unusable(path, error);
     throw new DbopsError('refused', `another restore has begun to fill ${path}`);

@@ -16,9 +16,10 @@ import {
 import { findPgbackrest, type PgbackrestSite } from '../../pgbackrest/site.ts';
 import { formatLsn } from '../../wal/segment.ts';
 import type { PitrContext } from './context.ts';
+import { quietCluster } from './configure.ts';
 import { inspectDirectory } from './directory.ts';
 import type { PitrWish } from './plan.ts';
-import { recoverServer, startCommand, type PitrEnd, type PitrResult } from './restore.ts';
+import { endNotes, recoverServer, startCommand, type PitrEnd, type PitrResult } from './restore.ts';
 import { describeTarget, formatTime, type Target } from './target.ts';
 
 /** A restore by pgBackRest that was found possible; nothing is written yet. */
@@ -58,6 +59,15 @@ export async function planPgbackrestPitr(
     throw new DbopsError('refused', 'tablespaces of a pgBackRest backup are mapped by pgBackRest itself', {
       hint: 'Set "tablespace-map" in its configuration file, and leave --tablespace-mapping out.',
     });
+  }
+  if (wish.pause && wish.target.kind === 'latest') {
+    throw new DbopsError(
+      'refused',
+      'a recovery to the end of the archive of pgBackRest does not pause there',
+      {
+        hint: 'Name a time, an LSN or a restore point with --to, or leave --pause out.',
+      },
+    );
   }
   const state = await inspectDirectory(wish.dataDirectory, context.host);
   const site = await findPgbackrest(context);
@@ -113,6 +123,7 @@ export async function applyPgbackrestPitr(
     await chmod(dataDirectory, 0o700);
     context.applied.changes += 1;
     await restorePgbackrest(site, restore, signal);
+    if (!end.keepsArchiving) await quietCluster(dataDirectory, account);
   });
   const fetchSeconds = Math.round((performance.now() - startedAt) / 10) / 100;
   const hasStop = restore.target.kind !== 'latest';
@@ -126,7 +137,7 @@ export async function applyPgbackrestPitr(
     dataDirectory,
     owner: account.name,
     stop: 'value' in restore.target ? { name: restore.target.kind, value: restore.target.value } : null,
-    notes: [],
+    notes: endNotes({ environment: {} }, end),
     reached: recovered?.reached ?? null,
     server: recovered?.server ?? null,
     startCommand: startCommand(programs.pg_ctl, account, dataDirectory),

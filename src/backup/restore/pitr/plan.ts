@@ -6,14 +6,14 @@ import { humanBytes } from '../../../output/human.ts';
 import type { Store } from '../../../storage/store.ts';
 import { clusterOwner } from '../../cluster/owner.ts';
 import { findClusterPrograms } from '../../cluster/programs.ts';
-import { historyOf, newestTimeline, reachFrom } from '../../wal/coverage.ts';
+import { historyOf, newestTimeline } from '../../wal/coverage.ts';
 import { formatLsn, parseLsn } from '../../wal/segment.ts';
 import type { TimelineHistory } from '../../wal/timeline.ts';
 import { chainOf, listPhysicalBackups, type PhysicalBackup } from './candidates.ts';
-import { chooseBackup, type TimelineWish } from './choose.ts';
+import { chooseBackup, type Choice, type TimelineWish } from './choose.ts';
 import type { PitrContext, PitrPrograms } from './context.ts';
 import { inspectDirectory, refuseWithoutSpace, usedBytes, type DirectoryState } from './directory.ts';
-import { planStop, type Stop } from './reach.ts';
+import { planStop, searchReach, type Stop } from './reach.ts';
 import { tryRestoreCommand } from './restore-command.ts';
 import { findRestorePoint, type ScanContext } from './scan.ts';
 import { mapTablespaces, type MappedTablespace } from './tablespaces.ts';
@@ -28,6 +28,8 @@ export interface PitrWish {
   system: string | undefined;
   target: Target;
   clamp: boolean;
+  /** The recovery is to wait at its target. */
+  pause: boolean;
   timeline: TimelineWish;
   dataDirectory: string;
   mappings: { from: string; to: string }[];
@@ -79,6 +81,7 @@ export async function planPitr(context: PitrContext, asked: PitrWish): Promise<P
     history,
     target: wish.target,
     clamp: wish.clamp,
+    pause: wish.pause,
     hasArchive,
     closedAt: (segment) => view.closedAt(segment, context.signal),
     pointLsn,
@@ -92,7 +95,7 @@ export async function planPitr(context: PitrContext, asked: PitrWish): Promise<P
   if (tablespaces.length === 0) await refuseWithoutSpace(wish.dataDirectory, neededBytes, freed);
   // Without an archive every segment is absent, and no store has to be asked for it.
   const restoreCommand = hasArchive ? context.restoreCommand(system, view.asked) : '/bin/false';
-  if (hasArchive) await tryRestoreCommand(context, account, restoreCommand, backup);
+  if (hasArchive) await tryRestoreCommand(context, account, backup, view.asked);
   return {
     wish,
     backup,
@@ -166,21 +169,32 @@ async function choose(
     const start = parseLsn(backup.physical.startLsn);
     if (searchedFrom !== undefined && start >= searchedFrom) continue;
     const history = historyOf(view.survey, newest.history.timeline);
-    const reach = reachFrom(view.survey, history, start);
+    const reach = searchReach(view.survey, { backup, history });
     const pointLsn = await findRestorePoint(scan, reach, target.name, searchedFrom);
     searchedFrom = start;
     if (pointLsn === undefined) continue;
-    // The server stops at the first one of the name, and refuses to when the backup is not consistent there.
     const fits = chooseBackup(candidates, view.survey, {
       given,
       target: { kind: 'lsn', lsn: pointLsn },
       timeline,
     });
+    if (fits.backup !== backup) await refuseTwice(scan, fits, target.name, pointLsn);
     return { ...fits, pointLsn };
   }
   throw new DbopsError('refused', `there is no restore point "${target.name}" in the archived WAL`, {
     detail: `searched from LSN ${formatLsn(searchedFrom ?? 0n)} on, timeline ${String(newest.history.timeline)}`,
     hint: 'Is its WAL archived yet, and is it written as in pg_create_restore_point()? Choose a time or an LSN otherwise.',
+  });
+}
+
+/** The server stops at the first one of the name: from an earlier backup that may be another one than was found. */
+async function refuseTwice(scan: ScanContext, choice: Choice, name: string, found: bigint): Promise<void> {
+  const first = await findRestorePoint(scan, searchReach(scan.view.survey, choice), name);
+  if (first === found) return;
+  const places = [first, found].flatMap((lsn) => (lsn === undefined ? [] : [formatLsn(lsn)]));
+  throw new DbopsError('refused', `there are several restore points "${name}" in the archived WAL`, {
+    detail: `behind the start of backup ${choice.backup.id}: at LSN ${places.join(' and ')}`,
+    hint: 'Say which one is meant, with --to lsn: and its position.',
   });
 }
 

@@ -12,6 +12,8 @@ export interface Stop {
   setting: { name: string; value: string } | undefined;
   /** What a person should know, a sentence each. */
   notes: string[];
+  /** For the end of the archive: throws tool_failed when a recovery has ended before it, at `lsn` in the words of the server. */
+  checkEnd?: (lsn: string | null) => Promise<void>;
 }
 
 /**
@@ -26,6 +28,8 @@ export interface ReachWish {
   target: Target;
   /** Takes what is reachable where the target is not. */
   clamp: boolean;
+  /** The recovery is to wait at its target, which it does at none but a named one. */
+  pause: boolean;
   /** The archive has been looked at: false for a backup that brings its own WAL where there is none. */
   hasArchive: boolean;
   /** When the server had closed a segment, in microseconds; undefined where nobody knows. */
@@ -45,8 +49,8 @@ export async function planStop(scan: ScanContext, wish: ReachWish): Promise<Stop
   if (reach.endLsn < backup.stopLsn) throw gap(scan, reach, wish, 'the end of the backup');
   if (target.kind === 'immediate')
     return { setting: { name: 'recovery_target', value: 'immediate' }, notes: [] };
-  if (!wish.hasArchive) return ownEnd(wish);
-  if (target.kind === 'latest') return stopAtEnd(scan, reach, wish);
+  if (!wish.hasArchive) return ownEnd(scan, wish);
+  if (target.kind === 'latest') return await stopAtEnd(scan, reach, wish);
   if (target.kind === 'lsn') return await stopAtLsn(scan, reach, wish, target.lsn);
   if (target.kind === 'name') {
     if (wish.pointLsn === undefined || wish.pointLsn >= reach.endLsn)
@@ -57,7 +61,7 @@ export async function planStop(scan: ScanContext, wish: ReachWish): Promise<Stop
 }
 
 /** What a backup brings itself need not be in the archive. */
-function reachOf(survey: WalSurvey, { backup, history }: ReachWish): Reach {
+function reachOf(survey: WalSurvey, { backup, history }: Pick<ReachWish, 'backup' | 'history'>): Reach {
   const { physical } = backup;
   if (physical.wal === 'archive') return reachFrom(survey, history, parseLsn(physical.startLsn));
   const bytes = BigInt(survey.segmentBytes);
@@ -66,8 +70,20 @@ function reachOf(survey: WalSurvey, { backup, history }: ReachWish): Reach {
   return reachFrom(survey, history, after);
 }
 
-function ownEnd({ backup, target, clamp }: ReachWish): Stop {
-  const notes = [`No WAL is archived after backup ${backup.id}: its own end is all that can be reached.`];
+/** What a search for a restore point reads: all from the start of the backup on where the archive has that. */
+export function searchReach(survey: WalSurvey, choice: Pick<ReachWish, 'backup' | 'history'>): Reach {
+  const archived = reachFrom(survey, choice.history, parseLsn(choice.backup.physical.startLsn));
+  return archived.endLsn >= choice.backup.stopLsn ? archived : reachOf(survey, choice);
+}
+
+function ownEnd(scan: ScanContext, { backup, target, clamp }: ReachWish): Stop {
+  const { unasked } = scan.view;
+  if (unasked.length > 0 && !clamp) throw withoutStores(scan, target);
+  const notes = [
+    unasked.length > 0
+      ? `The stores of WAL were not asked (${unasked.map(({ store }) => store).join(', ')}): the end of backup ${backup.id} itself is restored, as --clamp says.`
+      : `No WAL is archived after backup ${backup.id}: its own end is all that can be reached.`,
+  ];
   if (target.kind === 'latest' || clamp)
     return { setting: { name: 'recovery_target', value: 'immediate' }, notes };
   throw new DbopsError(
@@ -80,12 +96,34 @@ function ownEnd({ backup, target, clamp }: ReachWish): Stop {
   );
 }
 
-/** Whether WAL lies behind the first segment that is missing: then it is a gap, and not the end. */
-function isGap({ view }: ScanContext, reach: Reach): boolean {
+/** What a store that is not asked has may be the very end that is wanted. */
+function withoutStores({ view }: ScanContext, target: Target): DbopsError {
+  const names = view.unasked.map(({ store }) => `"${store}"`).join(', ');
+  return new DbopsError(
+    'refused',
+    `what is archived for ${describeTarget(target)} cannot be told: store ${names} could not be asked for WAL`,
+    {
+      detail: unaskedLines(view).join('\n'),
+      hint: 'Bring it back (is its disk mounted?), or take what the backup and the other stores have with --clamp. The end of a backup that has its own WAL is taken by --to immediate.',
+    },
+  );
+}
+
+function unaskedLines(view: ScanContext['view']): string[] {
+  return view.unasked.map(({ store, error }) => `store "${store}" could not be asked: ${error.message}`);
+}
+
+/**
+ * Whether WAL lies behind the first segment that is missing, on the way that is taken: then it is a gap, and not the end.
+ * Other timelines go on where this one was left.
+ */
+function isGap({ view }: ScanContext, reach: Reach, { history }: ReachWish): boolean {
   const bytes = view.survey.segmentBytes;
+  const path = [...history.ancestors.map((item) => item.timeline), history.timeline];
   return view.survey.timelines.some(({ timeline, ranges }) =>
     ranges.some(
       (range) =>
+        path.includes(timeline) &&
         timeline >= Number.parseInt(reach.missing.slice(0, 8), 16) &&
         segmentNumber(range.last, bytes) >= segmentNumber(reach.missing, bytes),
     ),
@@ -113,7 +151,7 @@ function gap(scan: ScanContext, reach: Reach, wish: ReachWish, before: string, l
           ? `the backup is not consistent before LSN ${wish.backup.physical.stopLsn}`
           : `reachable: LSN ${formatLsn(wish.backup.stopLsn)} up to LSN ${formatLsn(reach.endLsn)}`,
         ...(last === undefined ? [] : [last]),
-        ...view.unasked.map(({ store, error }) => `store "${store}" could not be asked: ${error.message}`),
+        ...unaskedLines(view),
       ].join('\n'),
       hint:
         reach.endLsn < wish.backup.stopLsn
@@ -123,13 +161,49 @@ function gap(scan: ScanContext, reach: Reach, wish: ReachWish, before: string, l
   );
 }
 
-function stopAtEnd(scan: ScanContext, reach: Reach, wish: ReachWish): Stop {
-  if (!isGap(scan, reach)) return { setting: undefined, notes: [] };
-  if (!wish.clamp) throw gap(scan, reach, wish, describeTarget(wish.target));
-  return {
-    setting: undefined,
-    notes: [`The WAL has a gap at ${reach.missing}: what is before it is restored, as --clamp says.`],
-  };
+async function stopAtEnd(scan: ScanContext, reach: Reach, wish: ReachWish): Promise<Stop> {
+  const { unasked } = scan.view;
+  const hasGap = isGap(scan, reach, wish);
+  if (hasGap && !wish.clamp) throw gap(scan, reach, wish, describeTarget(wish.target));
+  if (unasked.length > 0 && !wish.clamp) throw withoutStores(scan, wish.target);
+  const timeline = Number.parseInt(reach.missing.slice(0, 8), 16);
+  const partials = scan.view.survey.timelines.find((item) => item.timeline === timeline)?.partials ?? [];
+  const notes = [
+    ...(hasGap
+      ? [`The WAL has a gap at ${reach.missing}: what is before it is restored, as --clamp says.`]
+      : []),
+    ...unasked.map(
+      ({ store }) =>
+        `Store "${store}" could not be asked for WAL: what the others have is restored, as --clamp says.`,
+    ),
+    ...(partials.includes(`${reach.missing}.partial`)
+      ? [`${reach.missing} is archived as .partial alone, which a recovery does not read: it ends before it.`]
+      : []),
+  ];
+  // Without a target a server opens at once, whatever it is to do at its target.
+  if (wish.pause) return { setting: await endSetting(scan, reach, wish), notes };
+  return { setting: undefined, notes, checkEnd: (lsn) => checkEnd(scan, reach, lsn) };
+}
+
+/** A recovery that reads up to the last segment has its last record there, unless that is only the rest of a long one. */
+async function checkEnd(scan: ScanContext, reach: Reach, lsn: string | null): Promise<void> {
+  if (reach.ranges.length === 0) return;
+  const lastSegment = reach.endLsn - BigInt(scan.view.survey.segmentBytes);
+  const ended = lsn === null ? undefined : parseLsn(lsn);
+  if (ended !== undefined && ended >= lastSegment) return;
+  const last = await findLastRecord(scan, reach).catch((error: unknown) => {
+    if (!(error instanceof DbopsError) || error.exitCode > 128) throw error;
+    return undefined;
+  });
+  if (ended !== undefined && last !== undefined && last <= ended) return;
+  throw new DbopsError(
+    'tool_failed',
+    'the recovery ended before the end of the archive, and the server is stopped',
+    {
+      detail: `the last record that was replayed begins at LSN ${lsn ?? 'unknown'}, and WAL was archived up to LSN ${formatLsn(reach.endLsn)}`,
+      hint: 'WAL that was in the archive before is not there now, or is damaged: "dbops wal status" and dbops-recovery.log in the data directory tell. Empty the directory, then restore again.',
+    },
+  );
 }
 
 /** A recovery stops at an LSN when a record begins there or behind. */
@@ -144,7 +218,7 @@ async function stopAtLsn(scan: ScanContext, reach: Reach, wish: ReachWish, lsn: 
       setting: at(last),
       notes: [`LSN ${formatLsn(lsn)} is not archived; ${lastWords}, and is taken instead.`],
     };
-  if (isGap(scan, reach)) throw gap(scan, reach, wish, describeTarget(wish.target), lastWords);
+  if (isGap(scan, reach, wish)) throw gap(scan, reach, wish, describeTarget(wish.target), lastWords);
   throw new DbopsError('refused', `LSN ${formatLsn(lsn)} is behind the end of the archive of WAL`, {
     detail: lastWords,
     hint: 'Take that with --clamp or --to latest, or wait until more WAL is archived.',
@@ -169,7 +243,7 @@ async function stopAtTime(scan: ScanContext, reach: Reach, wish: ReachWish, micr
       : `${formatTime(micros)} is not archived: ${lastWords}, and the end of the archive is taken instead.`;
     return { setting: await endSetting(scan, reach, wish), notes: [note] };
   }
-  if (isGap(scan, reach)) throw gap(scan, reach, wish, describeTarget(wish.target), lastWords);
+  if (isGap(scan, reach, wish)) throw gap(scan, reach, wish, describeTarget(wish.target), lastWords);
   throw new DbopsError(
     'refused',
     `${describeTarget(wish.target)} is after the last commit that is archived, and whether more was committed before it cannot be told`,
@@ -179,9 +253,7 @@ async function stopAtTime(scan: ScanContext, reach: Reach, wish: ReachWish, micr
         closedAt === undefined
           ? 'when the last segment was closed is not known'
           : `the last segment was closed at ${formatTime(closedAt)}`,
-        ...scan.view.unasked.map(
-          ({ store, error }) => `store "${store}" could not be asked: ${error.message}`,
-        ),
+        ...unaskedLines(scan.view),
       ].join('\n'),
       hint: 'Take that with --clamp or --to latest, or wait until more WAL is archived ("select pg_switch_wal()" on a source that lives).',
     },

@@ -7,7 +7,7 @@ import { withPin } from '../../catalogue/pin.ts';
 import { makeOwnDirectory } from '../../cluster/owner.ts';
 import { configureRecovery, forgetRecovery } from './configure.ts';
 import type { PitrContext } from './context.ts';
-import { clearDirectory, putMarker, removeMarker } from './directory.ts';
+import { clearDirectory, putMarker, refuseForeign, removeMarker, type Marker } from './directory.ts';
 import { fillDirectory } from './fill.ts';
 import type { PitrPlan } from './plan.ts';
 import { recover, type Reached, type RecoverOptions } from './recover.ts';
@@ -42,41 +42,43 @@ export interface PitrResult {
 
 /**
  * Restores what was planned. The directories carry a marker until all is done: a run that is killed or fails leaves what
- * the same command begins anew. Throws copy_damaged, tool_failed, refused, or what the stores throw.
+ * the same command begins anew, as long as the cluster was never opened for writing. Throws copy_damaged, tool_failed, refused, or what the stores throw.
  */
 export async function applyPitr(context: PitrContext, plan: PitrPlan, end: PitrEnd): Promise<PitrResult> {
   const { log, signal } = context;
   const { backup, account, programs, wish } = plan;
   const { dataDirectory } = wish;
   const startedAt = performance.now();
-  await claim(context, plan);
-  const bytes = new Progress(log, `restore of ${backup.id}`, 'restore_running');
-  try {
-    await pinAll(context, plan, async () => {
+  const marker = markerOf(context, plan);
+  await claim(context, plan, marker);
+  const fillAll = async () => {
+    const bytes = new Progress(log, `restore of ${backup.id}`, 'restore_running');
+    try {
       const onBytes = (count: number) => bytes.add(count);
       const fill = { log, signal, onBytes, jobs: context.jobs, account, programs };
       await fillDirectory(fill, plan.chain, dataDirectory, plan.tablespaces);
-    });
-  } finally {
-    bytes.end();
-  }
-  await configureRecovery({ account, programs }, dataDirectory, backup.physical, plan.tablespaces, {
-    stop: plan.stop.setting,
-    timeline: plan.history.timeline,
-    action: end.action,
-    restoreCommand: plan.restoreCommand,
-    keepsArchiving: end.keepsArchiving,
-    port: end.port,
+    } finally {
+      bytes.end();
+    }
+  };
+  let fetchSeconds = 0;
+  let recovered: Awaited<ReturnType<typeof recoverServer>> | undefined;
+  // WAL is kept for the oldest backup that is not expired: this one must not be before its recovery has read it.
+  await pinAll(context, plan, async () => {
+    await fillAll();
+    await configure(plan, end);
+    fetchSeconds = secondsSince(startedAt);
+    log.info(
+      { event: 'restore_unpacked', backup: backup.id, seconds: fetchSeconds },
+      `backup ${backup.id} is unpacked in ${dataDirectory}`,
+    );
+    if (!end.start) return;
+    for (const { path } of plan.directories)
+      await putMarker(path, 'unfinished', { ...marker, isStarted: true });
+    const { setting, checkEnd } = plan.stop;
+    const cluster = { account, programs, dataDirectory, hasStop: setting !== undefined, checkEnd };
+    recovered = await recoverServer(context, cluster, end);
   });
-  const fetchSeconds = secondsSince(startedAt);
-  log.info(
-    { event: 'restore_unpacked', backup: backup.id, seconds: fetchSeconds },
-    `backup ${backup.id} is unpacked in ${dataDirectory}`,
-  );
-  const hasStop = plan.stop.setting !== undefined;
-  const recovered = end.start
-    ? await recoverServer(context, { account, programs, dataDirectory, hasStop }, end)
-    : undefined;
   for (const { path } of plan.directories.toReversed()) await removeMarker(path);
   return {
     backup: backup.id,
@@ -85,7 +87,7 @@ export async function applyPitr(context: PitrContext, plan: PitrPlan, end: PitrE
     dataDirectory,
     owner: account.name,
     stop: plan.stop.setting ?? null,
-    notes: plan.stop.notes,
+    notes: [...plan.stop.notes, ...endNotes(context, end)],
     reached: recovered?.reached ?? null,
     server: recovered?.server ?? null,
     startCommand: startCommand(programs.pgCtl, account, dataDirectory),
@@ -94,17 +96,53 @@ export async function applyPitr(context: PitrContext, plan: PitrPlan, end: PitrE
   };
 }
 
-/** Makes the directories, and throws away what an unfinished restore left in them. */
-async function claim(context: PitrContext, plan: PitrPlan): Promise<void> {
-  const { account, backup, wish } = plan;
-  const marker = {
-    formatVersion: 1 as const,
+async function configure(plan: PitrPlan, end: PitrEnd): Promise<void> {
+  const { account, programs, backup, wish } = plan;
+  if (end.action === 'pause' && plan.stop.setting === undefined)
+    throw new Error('a recovery without a target does not pause');
+  await configureRecovery({ account, programs }, wish.dataDirectory, backup.physical, plan.tablespaces, {
+    stop: plan.stop.setting,
+    timeline: plan.history.timeline,
+    action: end.action,
+    restoreCommand: plan.restoreCommand,
+    keepsArchiving: end.keepsArchiving,
+    port: end.port,
+  });
+}
+
+/** What is not as it was on the source, a sentence each. */
+export function endNotes({ environment }: Pick<PitrContext, 'environment'>, end: PitrEnd): string[] {
+  const names = Object.keys(environment).sort();
+  return [
+    ...(end.keepsArchiving
+      ? []
+      : [
+          'It archives nothing, and neither its subscriptions nor jobs of pg_cron run: archive_mode, max_logical_replication_workers and cron.launch_active_jobs in postgresql.auto.conf say so until they are removed.',
+        ]),
+    ...(end.start
+      ? []
+      : [
+          `Started by hand it listens and logs as its own configuration says${names.length === 0 ? '' : `, and its restore_command needs these variables in the environment of the server: ${names.join(', ')}`}.`,
+        ]),
+  ];
+}
+
+function markerOf({ host }: PitrContext, { backup, wish }: PitrPlan): Marker {
+  return {
+    formatVersion: 1,
     backup: backup.id,
     target: describeTarget(wish.target),
     startedAt: new Date().toISOString(),
-    host: context.host,
+    host,
     pid: ownPid(),
+    dataDirectory: wish.dataDirectory,
+    isStarted: false,
   };
+}
+
+/** Makes the directories, and throws away what an unfinished restore left in them. */
+async function claim(context: PitrContext, plan: PitrPlan, marker: Marker): Promise<void> {
+  const { account } = plan;
   for (const { path, state } of plan.directories) {
     try {
       await makeOwnDirectory(path, account);
@@ -115,6 +153,7 @@ async function claim(context: PitrContext, plan: PitrPlan): Promise<void> {
     await putMarker(path, state, marker);
     context.applied.changes += 1;
     if (state === 'unfinished') await clearDirectory(path);
+    else await refuseForeign(path);
   }
 }
 
@@ -131,7 +170,7 @@ async function pinAll(context: PitrContext, plan: PitrPlan, work: () => Promise<
 /** Starts the server on a directory that is ready for its recovery, and leaves it running. Throws tool_failed. */
 export async function recoverServer(
   context: Pick<PitrContext, 'log' | 'signal' | 'environment'>,
-  cluster: Pick<RecoverOptions, 'account' | 'programs' | 'dataDirectory' | 'hasStop'>,
+  cluster: Pick<RecoverOptions, 'account' | 'programs' | 'dataDirectory' | 'hasStop' | 'checkEnd'>,
   end: PitrEnd,
 ) {
   const { log, signal, environment } = context;

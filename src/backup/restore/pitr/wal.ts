@@ -1,6 +1,7 @@
 import { DbopsError } from '../../../errors.ts';
 import type { Store } from '../../../storage/store.ts';
 import { findWal, readWal } from '../../wal/archive.ts';
+import { findCluster } from '../../wal/cluster.ts';
 import { surveyWal, type Reach, type TimelineCoverage, type WalSurvey } from '../../wal/coverage.ts';
 import type { WalEnvelope } from '../../wal/envelope.ts';
 import { segmentName, segmentNumber } from '../../wal/segment.ts';
@@ -14,13 +15,13 @@ export interface WalView {
   closedAt: (name: string, signal: AbortSignal) => Promise<bigint | undefined>;
   /** Names of the stores that have answered. */
   asked: string[];
-  /** Stores that could not be asked, with what they said. */
+  /** Stores that could not be asked, or know nothing of the cluster, with what they said. */
   unasked: { store: string; error: DbopsError }[];
 }
 
 /**
- * Looks at the WAL in several stores at once; one that cannot be asked is told in `unasked`. Throws what it said when none
- * answered.
+ * Looks at the WAL in several stores at once; one that cannot be asked is told in `unasked`, and so is one in which the
+ * cluster was never registered: what it lacks may be on a disk that is not mounted. Throws what it said when none answered.
  */
 export async function viewWal(
   stores: Store[],
@@ -32,13 +33,15 @@ export async function viewWal(
   const answers: { store: Store; survey: WalSurvey }[] = [];
   for (const store of stores) {
     try {
-      answers.push({ store, survey: await surveyWal(store, system, segmentBytes, options) });
+      if ((await findCluster(store, system, options.signal)) === undefined)
+        unasked.push(stranger(store, system));
+      else answers.push({ store, survey: await surveyWal(store, system, segmentBytes, options) });
     } catch (error) {
       if (!(error instanceof DbopsError) || error.exitCode > 128) throw error;
       unasked.push({ store: store.name, error });
     }
   }
-  const [failure] = unasked;
+  const failure = unasked.find(({ error }) => error.code !== 'refused');
   if (answers.length === 0 && failure !== undefined) throw failure.error;
   return {
     survey: mergeSurveys(
@@ -59,14 +62,31 @@ export async function viewWal(
       throw last;
     },
     closedAt: async (name, signal) => {
+      let earliest: bigint | undefined;
       for (const { store } of answers) {
-        const closedAt = (await findWal(store, system, name, signal))?.closedAt ?? null;
-        if (closedAt !== null) return BigInt(Date.parse(closedAt)) * 1000n;
+        const found = await findWal(store, system, name, signal).catch((error: unknown) => {
+          if (!(error instanceof DbopsError) || error.exitCode > 128) throw error;
+          return undefined;
+        });
+        const closedAt = found?.closedAt ?? null;
+        if (closedAt === null) continue;
+        const micros = BigInt(Date.parse(closedAt)) * 1000n;
+        // It proves that nothing is missing: of two that differ the later one may be the time of a copy.
+        if (earliest === undefined || micros < earliest) earliest = micros;
       }
-      return undefined;
+      return earliest;
     },
     asked: answers.map(({ store }) => store.name),
     unasked,
+  };
+}
+
+function stranger(store: Store, system: string): WalView['unasked'][number] {
+  return {
+    store: store.name,
+    error: new DbopsError('refused', `it knows nothing of the cluster ${system}; is its disk mounted?`, {
+      hint: 'Mount it; where the cluster has never archived WAL into it, leave the store out of "wal.copies".',
+    }),
   };
 }
 
