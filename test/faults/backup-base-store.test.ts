@@ -92,7 +92,7 @@ async function expectWhole(): Promise<void> {
     fs.writeFileSync(path.join(folder, name), await buffer(await bucket.get(`${made!.place}${name}`)));
   const data = unpack({ folder, manifest: made!.manifest });
   expect(verifyUnpacked(data, site.server)).toMatchObject({ code: 0 });
-  expect(await stored()).toEqual(['backup_manifest', 'base.tar.zst', 'manifest.json']);
+  expect(await stored()).toEqual(['backup_manifest', 'base.tar.zst', 'manifest.json', 'cluster.json']);
 }
 
 it.each([
