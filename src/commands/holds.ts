@@ -32,6 +32,8 @@ export interface HoldSort {
   isOwn: (db: Db, place: string) => Promise<boolean>;
   /** Writes the reason, or null, into its row of the ledger. */
   sql: (schema: string, id: string, reason: string | null) => string;
+  /** Whether the ledger says that it is held. */
+  isHeld: (db: Db, schema: string, id: string) => Promise<boolean>;
   /** Whether the ledger says that it is being removed. */
   isGoing: (db: Db, schema: string, id: string) => Promise<boolean>;
 }
@@ -79,7 +81,8 @@ async function run(
     if (action === 'release' && problem !== undefined) throw problem;
     const reached = await jobIfReachable(context, found.id);
     const plan = await planHold(found, entryOf(action, reason, reached.job), signal);
-    if (plan.stores.length === 0) return { data: dataOf(plan), text: `${sort.noun} ${found.id} is not held` };
+    if (plan.stores.length === 0 && !(await isHeldInLedger(sort, plan, reached.job, settings.stateSchema)))
+      return { data: dataOf(plan), text: `${sort.noun} ${found.id} is not held` };
     const warnings = await addLedger(sort, plan, reached, settings.stateSchema);
     if (options.dryRun === true) return { data: dataOf(plan), text: textOf(plan), warnings };
     if (action === 'release')
@@ -94,7 +97,7 @@ async function run(
       deadlineMs: settings.lockDeadlineMs,
     });
     if (problem !== undefined) throw problem;
-    const names = plan.stores.map((store) => store.name).join(', ');
+    const names = plan.stores.map((store) => store.name).join(', ') || 'the ledger';
     return {
       data: dataOf(plan),
       text: `${found.label} is ${action === 'hold' ? 'held' : 'released'} in ${names}`,
@@ -103,6 +106,17 @@ async function run(
   } finally {
     await stores.closeAll();
   }
+}
+
+/** A hold of which only the ledger knows keeps a backup all the same: its stores were replaced, or somebody removed the file. */
+async function isHeldInLedger(
+  sort: HoldSort,
+  { found, entry }: HoldPlan,
+  job: JobContext | undefined,
+  schema: string,
+): Promise<boolean> {
+  if (job === undefined || entry.action === 'hold' || !(await sort.isOwn(job.db, found.place))) return false;
+  return await sort.isHeld(job.db, schema, found.id);
 }
 
 /** The ledger's change, where the database at hand is the one that it came from. */

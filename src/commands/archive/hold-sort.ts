@@ -19,6 +19,10 @@ export const archiveHolds: HoldSort = {
   },
   isOwn: async (db, place) => (await ownPlaces(db))(partsOfPlace(place)),
   sql: archiveHoldSql,
+  isHeld: async (db, schema, id) =>
+    (await listArchiveRows(db, schema, ['verified', 'proven'])).some(
+      (row) => row.id === id && row.hold !== null,
+    ),
   isGoing: async (db, schema, id) =>
     (await listArchiveRows(db, schema, ['expired'])).some((row) => row.id === id),
 };

@@ -22,6 +22,8 @@ export const backupHolds: HoldSort = {
     );
   },
   sql: backupHoldSql,
+  isHeld: async (db, schema, id) =>
+    (await listBackupRows(db, schema, ['done'])).some((row) => row.id === id && row.hold !== null),
   isGoing: async (db, schema, id) =>
     (await listBackupRows(db, schema, ['removed'])).some((row) => row.id === id),
 };

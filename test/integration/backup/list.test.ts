@@ -184,6 +184,10 @@ describe('backup list', () => {
     expect((await site.run(['backup', 'release', id, '--reason', 'done'])).code).toBe(4);
     expect((await site.run(['backup', 'release', id, '--reason', 'done', '--yes'])).code).toBe(0);
     expect((await list()).backups.find((line) => line.id === id)!.hold).toBeNull();
+    await site.db.query('update dbops.backup set hold = $2 where id = $1', [id, 'of a store that is gone']);
+    const left = await site.run(['backup', 'release', id, '--reason', 'mended', '--yes']);
+    expect([left.code, left.stdout]).toEqual([0, expect.stringContaining('is released in the ledger')]);
+    expect((await list()).backups.find((line) => line.id === id)!.hold).toBeNull();
     const away = await site.work.run(['backup', 'hold', id, '--reason', 'audit'], nobody);
     expect([away.code, away.stderr]).toEqual([0, expect.stringContaining('the ledger does not know of it')]);
   });
