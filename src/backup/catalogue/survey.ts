@@ -32,6 +32,8 @@ export interface BackupSurveyOptions {
   signal: AbortSignal;
   /** Folders that are looked into at a time. */
   jobs: number;
+  /** Leaves out what a manifest says of each table: of many backups of many tables it would fill the memory. */
+  isBrief?: boolean;
   /** Told of a store that cannot be asked, and of a copy that cannot be read. */
   onProblem?: ((store: Store, error: DbopsError) => void) | undefined;
 }
@@ -47,8 +49,10 @@ export const backupSort: Sort<BackupManifest> = {
  * another's is good it is a backup with a problem. A store that fails is told in `failed`, never thrown; an interruption is.
  */
 export async function surveyBackups(stores: Store[], options: BackupSurveyOptions): Promise<BackupSurvey> {
-  const { systemIdentifier, database, kinds, signal, jobs } = options;
+  const { systemIdentifier, database, kinds, signal, jobs, isBrief = false } = options;
   const system = systemIdentifier === undefined ? undefined : keyPart(systemIdentifier);
+  /** Copies that say the same share it. */
+  const known = new Map<string, BackupManifest>();
   const { items, asked, failed } = await survey(
     backupSort,
     stores,
@@ -62,7 +66,11 @@ export async function surveyBackups(stores: Store[], options: BackupSurveyOption
       signal,
       jobs,
     },
-    lookAtBackup,
+    async (folder, own) => {
+      const copy = await lookAtBackup(folder, own);
+      if (isBrief && copy.manifest !== undefined) copy.manifest = sharedWith(known, briefly(copy.manifest));
+      return copy;
+    },
   );
   for (const { store, error } of failed) {
     const named = stores.find((item) => item.name === store);
@@ -80,6 +88,17 @@ export async function surveyBackups(stores: Store[], options: BackupSurveyOption
     asked,
     failed,
   };
+}
+
+function briefly(manifest: BackupManifest): BackupManifest {
+  if (manifest.logical === null) return manifest;
+  return { ...manifest, logical: { ...manifest.logical, tables: [], sequences: [], collations: [] } };
+}
+
+function sharedWith(known: Map<string, BackupManifest>, manifest: BackupManifest): BackupManifest {
+  const earlier = known.get(manifest.id);
+  if (earlier === undefined) known.set(manifest.id, manifest);
+  return earlier !== undefined && JSON.stringify(earlier) === JSON.stringify(manifest) ? earlier : manifest;
 }
 
 /** Reads what one store has of a backup beside its files: manifest, hold, marks. */

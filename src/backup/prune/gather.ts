@@ -58,7 +58,7 @@ export async function gatherFacts(context: PruneContext): Promise<PruneFacts> {
   const lease = await findLease(stores, systemIdentifier, now, signal);
   const isMaking = await isJobRunning(db, 'backup');
   const rows = await listBackupRows(db, settings.stateSchema, backupStates);
-  const all = await surveyBackups(stores, { systemIdentifier, signal, jobs });
+  const all = await surveyBackups(stores, { isBrief: true, systemIdentifier, signal, jobs });
   const own = keyPart(db.server.database);
   const isOwn = (item: SurveyedBackup) => {
     const { database } = partsOfBackupPlace(item.copies[0]?.place ?? '');

@@ -55,6 +55,7 @@ export async function findWays(context: Context, wanted: Wanted): Promise<Ways> 
   const result: Ways = { wanted: describeTarget(wanted), ways: [], problems: [] };
   const { stores, signal, jobs, onProblem } = context;
   const { backups } = await surveyBackups(stores, {
+    isBrief: true,
     systemIdentifier: context.system,
     signal,
     jobs,

@@ -94,7 +94,7 @@ async function rebuild(context: CommandContext<Options>): Promise<Result> {
   try {
     const opened = await openChosen(context, stores, options.store);
     const jobs = settings.backup.jobs * 4;
-    const survey = await surveyBackups(opened, { signal, jobs });
+    const survey = await surveyBackups(opened, { isBrief: true, signal, jobs });
     const [failed] = survey.failed;
     if (failed !== undefined && survey.asked.length === 0) throw failed.error;
     const archives = await surveyStores(opened, { signal, jobs });
