@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
-import { inject } from 'vitest';
+import { inject, onTestFinished } from 'vitest';
 import type { Server } from '../../scripts/lib/postgres-server.mjs';
 import { embeddedBinaries, startServer } from '../../scripts/lib/postgres-server.mjs';
 import { TEMPLATE, privateSettings } from './settings.ts';
@@ -92,6 +92,7 @@ export async function openSession(url: string): Promise<Session> {
   const query: Query = async <R extends Row>(text: string, values: unknown[] = []) =>
     (await client.query<R>(text, values)).rows;
   const [own] = await query<{ pid: number }>('select pg_backend_pid() as pid');
+  endWithTest(client);
   return {
     client,
     pid: own!.pid,
@@ -101,6 +102,15 @@ export async function openSession(url: string): Promise<Session> {
     },
     end: () => client.end(),
   };
+}
+
+/** A test that fails before it ends its session would leave locks behind, on which every later one waits. */
+function endWithTest(client: pg.Client): void {
+  try {
+    onTestFinished(() => client.end());
+  } catch {
+    // In a hook: what it opened is for several tests.
+  }
 }
 
 /** The locks on relations that a server process holds or waits for, in the database of `on`. */
