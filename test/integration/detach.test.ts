@@ -245,10 +245,12 @@ describe('detach by name', () => {
     const writer = await openSession(db.url);
     let longestMs = 0;
     let ended = false;
+    let id = 1_000_000;
     void running.done.then(() => (ended = true));
     while (!ended) {
       const started = performance.now();
-      await writer.query(`insert into orders values (${Math.floor(Math.random() * 1e9)}, '2026-11-02')`);
+      id += 1;
+      await writer.query(`insert into orders values (${id}, '2026-11-02')`);
       longestMs = Math.max(longestMs, performance.now() - started);
     }
     const result = await running.done;
