@@ -121,18 +121,18 @@ describe('errors of pg_restore', () => {
 
   it('and of psql', () => {
     const errors = new RestoreErrors();
-    errors.take('psql:/work/schema.sql:17: ERROR:  relation "t" already exists');
-    errors.take('psql:/work/schema.sql:17: STATEMENT:  create table t ();');
-    errors.take('psql:/work/schema.sql:18: NOTICE:  ERROR: no');
+    errors.take('psql:/srv/schema.sql:17: ERROR:  relation "t" already exists');
+    errors.take('psql:/srv/schema.sql:17: STATEMENT:  create table t ();');
+    errors.take('psql:/srv/schema.sql:18: NOTICE:  ERROR: no');
     expect(errors.describe()).toBe('ERROR:  relation "t" already exists');
   });
 
   it('and of psql in the language of the server', () => {
     const errors = new RestoreErrors();
-    errors.take('psql:/work/schema.sql:16: WARNUNG:  nichts Schlimmes');
-    errors.take('psql:/work/schema.sql:17: FEHLER:  Relation „t“ existiert bereits');
+    errors.take('psql:/srv/schema.sql:16: WARNUNG:  nichts Schlimmes');
+    errors.take('psql:/srv/schema.sql:17: FEHLER:  Relation „t“ existiert bereits');
     errors.take('ZEILE 1: create table t ();');
-    errors.take('psql:/work/schema.sql:17: STATEMENT:  create table t ();');
+    errors.take('psql:/srv/schema.sql:17: STATEMENT:  create table t ();');
     expect(errors.count).toBe(1);
     expect(errors.describe()).toBe('FEHLER:  Relation „t“ existiert bereits');
   });
