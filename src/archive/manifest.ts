@@ -1,5 +1,5 @@
 import * as z from 'zod/mini';
-import { DbopsError } from '../errors.ts';
+import { readManifest } from '../catalogue/manifest.ts';
 import { tableDefinition } from './definition/definition.ts';
 
 /** The version that this dbops writes; docs/archive-format.md describes it. */
@@ -109,34 +109,8 @@ export function manifestJsonSchema(): unknown {
 
 /** Reads a manifest. Throws copy_damaged, or unsupported_version for one of a newer dbops. `place` is for the message. */
 export function parseManifest(json: string, place: string): Manifest {
-  let value: unknown;
-  try {
-    value = JSON.parse(json);
-  } catch (cause) {
-    throw damaged(place, (cause as Error).message, cause);
-  }
-  const version = (value as { formatVersion?: unknown } | null)?.formatVersion;
-  if (typeof version === 'number' && version > manifestVersion) {
-    throw new DbopsError(
-      'unsupported_version',
-      `${place} has format version ${String(version)}; this dbops reads ${String(manifestVersion)}`,
-      {
-        hint: 'Use the dbops that wrote it, or a newer one. docs/archive-format.md tells how to read it by hand.',
-      },
-    );
-  }
-  const parsed = z.safeParse(manifest, value);
-  if (parsed.success) return parsed.data;
-  const issues = parsed.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`);
-  throw damaged(place, issues.slice(0, 5).join('\n'), parsed.error);
-}
-
-function damaged(place: string, detail: string, cause: unknown): DbopsError {
-  return new DbopsError('copy_damaged', `${place} is not a manifest that can be read`, {
-    detail,
-    hint: 'The parts beside it may be whole: docs/archive-format.md tells how to read them by hand. "dbops archive verify" says which copies are good.',
-    cause,
-  });
+  const check = (value: unknown) => z.safeParse(manifest, value);
+  return readManifest({ noun: 'archive', version: manifestVersion, contents: 'parts', check }, json, place);
 }
 
 /** Bytes of the parts as stored. */

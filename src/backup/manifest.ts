@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import * as z from 'zod/mini';
 import { backupKinds } from '../config/backup.ts';
-import { DbopsError } from '../errors.ts';
+import { damagedManifest, readManifest, type ManifestSort } from '../catalogue/manifest.ts';
 
 /** The version that this dbops writes; docs/backup-format.md describes it. */
 export const backupManifestVersion = 1;
@@ -148,40 +148,19 @@ export function backupManifestJsonSchema(): unknown {
   return z.toJSONSchema(z.extend(manifest, { sha256: ownSha256 }), { io: 'input' });
 }
 
+const sort: ManifestSort<BackupManifest> = {
+  noun: 'backup',
+  version: backupManifestVersion,
+  contents: 'files',
+  check: (value) => z.safeParse(manifest, value),
+};
+
 /** Reads a manifest. Throws copy_damaged, or unsupported_version for one of a newer dbops. `place` is for the message. */
 export function parseBackupManifest(json: string, place: string): BackupManifest {
-  let value: unknown;
-  try {
-    value = JSON.parse(json);
-  } catch (cause) {
-    throw damaged(place, (cause as Error).message, cause);
-  }
-  const version = (value as { formatVersion?: unknown } | null)?.formatVersion;
-  if (typeof version === 'number' && version > backupManifestVersion) {
-    throw new DbopsError(
-      'unsupported_version',
-      `${place} has format version ${String(version)}; this dbops reads ${String(backupManifestVersion)}`,
-      {
-        hint: 'Use the dbops that wrote it, or a newer one. docs/backup-format.md tells how to restore by hand.',
-      },
-    );
-  }
-  const parsed = z.safeParse(manifest, value);
-  if (parsed.success) {
-    const [, before = '', expected = ''] = ownLine.exec(json) ?? [];
-    if (hashOf(before) === expected) return parsed.data;
-    throw damaged(place, 'its sha256 is not that of what stands in it', undefined);
-  }
-  const issues = parsed.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`);
-  throw damaged(place, issues.slice(0, 5).join('\n'), parsed.error);
-}
-
-function damaged(place: string, detail: string, cause: unknown): DbopsError {
-  return new DbopsError('copy_damaged', `${place} is not a manifest that can be read`, {
-    detail,
-    hint: 'The files beside it may be whole: docs/backup-format.md tells how to restore them by hand. "dbops backup verify" says which copies are good.',
-    cause,
-  });
+  const read = readManifest(sort, json, place);
+  const [, before = '', expected = ''] = ownLine.exec(json) ?? [];
+  if (hashOf(before) === expected) return read;
+  throw damagedManifest(sort, place, 'its sha256 is not that of what stands in it');
 }
 
 /** As it is stored, with its own hash at the end: one altered byte is found without another copy to compare with. */
