@@ -3,24 +3,9 @@ import path from 'node:path';
 import { expect, it } from 'vitest';
 import { command } from '../../../src/commands/backup/schema.ts';
 import { backupManifestJsonSchema } from '../../../src/backup/manifest.ts';
+import { fieldsOf, type Schema } from '../../support/schema-fields.ts';
 
 const docs = path.resolve(import.meta.dirname, '..', '..', '..', 'docs');
-
-interface Schema {
-  properties?: Record<string, Schema>;
-  items?: Schema;
-  anyOf?: Schema[];
-}
-
-/** Every field of a schema: `a.b`, and `a[].b` for those of elements. */
-function fieldsOf(schema: Schema, prefix = ''): string[] {
-  const own = Object.entries(schema.properties ?? {}).flatMap(([name, value]) => {
-    const field = prefix === '' ? name : `${prefix}.${name}`;
-    return [field, ...fieldsOf(value, field)];
-  });
-  const elements = schema.items === undefined ? [] : fieldsOf(schema.items, `${prefix}[]`);
-  return [...own, ...elements, ...(schema.anyOf ?? []).flatMap((item) => fieldsOf(item, prefix))];
-}
 
 it('docs/backup-manifest.schema.json is the schema of the manifest, and what "backup schema" prints', async () => {
   const text = fs.readFileSync(path.join(docs, 'backup-manifest.schema.json'), 'utf8');
