@@ -210,6 +210,8 @@ export class Upload {
     if (found?.sizeBytes === this.#sizeBytes && (isOurs || found.token === undefined)) return;
     // Half an object must not stay under a key that promises a whole one.
     if (isOurs) await this.#delete();
+    // Some servers look at the condition and put the object in place in two steps, between which another may come.
+    if (found?.token !== undefined && !isOurs && this.#options.ifAbsent === true) throw this.#exists();
     const words =
       found?.token === undefined || isOurs
         ? `${String(this.#sizeBytes)} bytes were sent, ${String(found?.sizeBytes ?? 0)} are there`

@@ -119,9 +119,10 @@ export async function archiveWal(site: PgbackrestSite, { query }: Querier): Prom
   await query("select pg_create_restore_point('archived')");
   const [row] = await query<{ name: string }>('select pg_walfile_name(pg_switch_wal()) as name');
   const archive = path.join(site.repository, 'archive', site.stanza);
-  await waitUntil(
-    () =>
-      fs.readdirSync(archive, { recursive: true, encoding: 'utf8' }).some((file) => file.includes(row!.name)),
-    { timeoutMs: 30_000, what: `${row!.name} in the archive of pgBackRest` },
-  );
+  // "000…03-<sha1>.zst"; while it is written it has ".pgbackrest.tmp" behind that.
+  const isThere = (file: string) => file.includes(row!.name) && file.endsWith('.zst');
+  await waitUntil(() => fs.readdirSync(archive, { recursive: true, encoding: 'utf8' }).some(isThere), {
+    timeoutMs: 30_000,
+    what: `${row!.name} in the archive of pgBackRest`,
+  });
 }
