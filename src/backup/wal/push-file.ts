@@ -175,21 +175,6 @@ function bodyOf(
   };
 }
 
-/** A pipe gives 64 KiB at most: a store that is given as little at a time spends more on it than zstd on making it. */
-async function* gathered(chunks: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
-  let list: Buffer[] = [];
-  let bytes = 0;
-  for await (const chunk of chunks) {
-    list.push(chunk);
-    bytes += chunk.byteLength;
-    if (bytes < chunkBytes) continue;
-    yield Buffer.concat(list, bytes);
-    list = [];
-    bytes = 0;
-  }
-  if (bytes > 0) yield Buffer.concat(list, bytes);
-}
-
 async function collect(chunks: AsyncIterable<Buffer>): Promise<Buffer[]> {
   const list: Buffer[] = [];
   for await (const chunk of chunks) list.push(chunk);
@@ -208,7 +193,7 @@ async function* compressed(
   const args = ['-q', level, '--single-thread', '-c', '--', path];
   const child = startChild('zstd', args, { signal: target.signal });
   try {
-    yield* gathered(child.process.stdout as AsyncIterable<Buffer>);
+    for await (const chunk of child.process.stdout as AsyncIterable<Buffer>) yield chunk;
     await child.finished;
   } finally {
     child.stop();
