@@ -73,3 +73,17 @@ export async function countBlocks(db: Db, oid: number): Promise<number> {
   });
   return row?.blocks ?? 0;
 }
+
+/**
+ * Gathers the statistics of what was just loaded: one table, or the whole database. Autovacuum is often there already, and
+ * gives way only after deadlock_timeout; nobody else knows of what has not its own name yet, so waiting stalls nobody.
+ * Throws lock_timeout after a minute. Lock: SHARE UPDATE EXCLUSIVE on each table for as long as it is read.
+ */
+export async function analyzeRestored(db: Db, table?: string): Promise<void> {
+  await db.execute("/* dbops:restore.wait */ set lock_timeout = '60s'");
+  try {
+    await db.execute(`/* dbops:restore.analyze */ analyze${table === undefined ? '' : ` ${table}`}`);
+  } finally {
+    await db.resetTimeouts();
+  }
+}

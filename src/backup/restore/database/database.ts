@@ -2,6 +2,7 @@ import { DbopsError } from '../../../errors.ts';
 import { isConnectionLoss } from '../../../pg/sqlstate.ts';
 import { withWorkDirectory } from '../../../process/work-directory.ts';
 import { ident, visible } from '../../../sql/quote.ts';
+import { analyzeRestored } from '../../../sql/restore.ts';
 import { listDatabases, showRun } from '../../../sql/restore-database.ts';
 import { checkRestored, collationWarnings, type CheckResult } from './check.ts';
 import type { RestoreContext } from './context.ts';
@@ -197,7 +198,7 @@ async function check(context: RestoreContext, plan: DatabasePlan, warnings: stri
     const [checked] = await Promise.all([
       checkRestored(context, plan.working.name, logical, plan.wish.verify),
       // The planner knows nothing of the tables yet.
-      db.execute('analyze'),
+      analyzeRestored(db),
     ]);
     warnings.push(...(await collationWarnings(db, logical)));
     return checked;

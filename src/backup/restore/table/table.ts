@@ -3,6 +3,7 @@ import { DbopsError } from '../../../errors.ts';
 import { isConnectionLoss } from '../../../pg/sqlstate.ts';
 import { withWorkDirectory } from '../../../process/work-directory.ts';
 import { displayName, ident, relation, visible, type RelationName } from '../../../sql/quote.ts';
+import { analyzeRestored } from '../../../sql/restore.ts';
 import { hasRelation, showRun } from '../../../sql/restore-database.ts';
 import { setSequence } from '../../../sql/restore-table.ts';
 import type { LogicalPart } from '../../manifest.ts';
@@ -160,7 +161,7 @@ async function make(context: TableContext, plan: TablePlan, prepared: Prepared):
   const rows = await compare(context, plan, definition);
   await loadSection(context, plan, definition, 'post-data');
   const warnings = [...prepared.warnings, ...(await makeForeignKeys(context, plan, keys, definition.tables))];
-  await context.target.execute(`analyze ${relation({ schema: side, name: target.name })}`);
+  await analyzeRestored(context.target, relation({ schema: side, name: target.name }));
   await publish(context, plan, definition);
   return {
     backup: backup.id,
