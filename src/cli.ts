@@ -35,7 +35,7 @@ export async function parse(typed: string[]): Promise<Parsed> {
     const parent = entry.noun === null ? program : groupOf(program, groups, entry.noun);
     const command = new Command(entry.verb).summary(entry.summary).description(`${sentence(entry.summary)}.`);
     command.copyInheritedSettings(program);
-    parent.addCommand(command);
+    parent.addCommand(command, { isDefault: entry.isDefault === true });
     if (!isNamed(entry, words)) continue;
     const { command: definition, runCommand } = await entry.load();
     await declareCommand(command, definition);
@@ -107,7 +107,13 @@ function wordsOf(argv: string[]): string[] {
 }
 
 function isNamed(entry: CommandEntry, words: string[]): boolean {
-  return entry.noun === null ? words[0] === entry.verb : words[0] === entry.noun && words[1] === entry.verb;
+  if (entry.noun === null) return words[0] === entry.verb;
+  if (words[0] !== entry.noun) return false;
+  return words[1] === entry.verb || (entry.isDefault === true && !isVerb(entry.noun, words[1]));
+}
+
+function isVerb(noun: string, word: string | undefined): boolean {
+  return commands.some((entry) => entry.noun === noun && entry.verb === word);
 }
 
 function nameOf(entry: CommandEntry): string {

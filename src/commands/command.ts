@@ -75,7 +75,15 @@ export interface CommandDefinition<Options = object> {
   needsSettings?: boolean;
   /** For programs that give exit codes a meaning of their own: what is left behind for one of ours. */
   exitCode?: (code: number) => number;
+  /** For readers of stdout that want an answer also where there is none: what they get instead of nothing. */
+  failure?: (error: unknown, options: Options & SharedOptions) => Told | undefined;
   run(context: CommandContext<Options>): Promise<Result>;
+}
+
+/** What a run that failed leaves on stdout, and with which exit code. */
+export interface Told {
+  text: string;
+  exitCode: number;
 }
 
 /** Keeps the options' type within a command's file. */

@@ -2,6 +2,7 @@ import type { CommandDefinition } from './command.ts';
 import type * as Archive from './groups/archive.ts';
 import type * as Backup from './groups/backup.ts';
 import type * as Daily from './groups/daily.ts';
+import type * as Health from './groups/health.ts';
 import type * as Rare from './groups/rare.ts';
 import type * as Rows from './groups/rows.ts';
 import type * as Setup from './groups/setup.ts';
@@ -51,6 +52,11 @@ async function walCare(name: Group<typeof WalCare>): Promise<CommandModule> {
   return { command: group[name], runCommand: group.runCommand };
 }
 
+async function health(name: Group<typeof Health>): Promise<CommandModule> {
+  const group = await import('./groups/health.ts');
+  return { command: group[name], runCommand: group.runCommand };
+}
+
 /** What a command needs to run, loaded together. */
 export interface CommandModule {
   command: CommandDefinition;
@@ -61,6 +67,8 @@ export interface CommandModule {
 export interface CommandEntry {
   noun: string | null;
   verb: string;
+  /** What the noun alone does. */
+  isDefault?: true;
   summary: string;
   load: () => Promise<CommandModule>;
 }
@@ -72,6 +80,7 @@ export const nouns: Record<string, string> = {
   wal: 'archive WAL as it is written, and fetch it for a recovery',
   restore: 'bring back what was backed up, and say what was reached',
   rows: 'delete, move and mask rows of large tables, batch by batch',
+  health: 'say what is wrong, why it matters and what mends it',
   config: 'show, check and describe the configuration',
 };
 
@@ -360,6 +369,25 @@ export const commands: CommandEntry[] = [
     verb: 'cancel',
     summary: 'end a job where it stands',
     load: () => rows('rowsCancel'),
+  },
+  {
+    noun: 'health',
+    verb: 'run',
+    isDefault: true,
+    summary: 'run the checks of a profile, and show what they found',
+    load: () => health('healthRun'),
+  },
+  {
+    noun: 'health',
+    verb: 'list',
+    summary: 'list the checks, with what each is judged by',
+    load: () => health('healthList'),
+  },
+  {
+    noun: 'health',
+    verb: 'explain',
+    summary: 'say why a check matters, what it asks and what mends it',
+    load: () => health('healthExplain'),
   },
   {
     noun: 'config',

@@ -40,7 +40,8 @@ async function runToExitCode(invocation: Invocation): Promise<number> {
         ? await defaultSettings(options)
         : await loadSettings(options, process.cwd(), env);
   } catch (error) {
-    return reportError(error, options, options.logFormat === 'json' || env['DBOPS_LOG_FORMAT'] === 'json');
+    const isJsonLog = options.logFormat === 'json' || env['DBOPS_LOG_FORMAT'] === 'json';
+    return await tellFailure(invocation, error, isJsonLog);
   }
   const log = await createLog({
     format: settings.logFormat === 'json' ? 'json' : 'text',
@@ -108,8 +109,20 @@ async function runToExitCode(invocation: Invocation): Promise<number> {
         : error;
     await recordFailure(session, history, shown, applied.changes);
     await session.close();
-    return reportError(shown, options, settings.logFormat === 'json');
+    return await tellFailure(invocation, shown, settings.logFormat === 'json');
   }
+}
+
+async function tellFailure(
+  { definition, options }: Invocation,
+  error: unknown,
+  isJsonLog: boolean,
+): Promise<number> {
+  const code = reportError(error, options, isJsonLog);
+  const told = definition.failure?.(error, options);
+  if (told === undefined) return code;
+  await writeStdout(`${told.text}\n`);
+  return told.exitCode;
 }
 
 function doneText(changes: number): string {

@@ -1,6 +1,7 @@
 import * as z from 'zod/mini';
 import { backup, wal } from './schema-backup.ts';
 import { duration, name, size } from './schema-basics.ts';
+import { health } from './schema-health.ts';
 import { parseOlderThan } from './older-than.ts';
 
 /**
@@ -232,6 +233,7 @@ export const fileSchema = z.strictObject({
       z.strictObject({ limits: z.optional(rowsLimits), jobs: z.optional(z.record(z.string(), rowsJob)) }),
     )
     .check(z.describe('Jobs of "rows run": rows that are deleted, moved or masked, by a name of your own.')),
+  health: z.optional(health),
 });
 
 /** What a file says, checked but not yet completed with defaults. */

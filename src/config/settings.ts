@@ -3,6 +3,7 @@ import { backupSettings, walSettings, type BackupSettings, type WalSettings } fr
 import { connectionSettings, nonEmpty, type ConnectionSource, type SettingFlags } from './connection.ts';
 import { durationMs, type Duration } from './duration.ts';
 import type { Environment } from './environment.ts';
+import { healthSettings, type HealthSettings } from './health.ts';
 import { loadFiles, type LoadedFile } from './load.ts';
 import { Picker, type Origin } from './picker.ts';
 import { rowsSettings, type RowsSettings } from './rows.ts';
@@ -78,6 +79,7 @@ export interface Settings {
   wal: WalSettings;
   partitions: PartitionSettings[];
   rows: RowsSettings;
+  health: HealthSettings;
   files: LoadedFile[];
   /** Where each value came from, for `config show`: [path, value, source], secrets masked. */
   origins: Origin[];
@@ -149,6 +151,7 @@ async function resolveSettings(
     wal: walSettings(picker, stores),
     partitions: partitionSettings(picker, duration, stores, timezone),
     rows: rowsSettings(picker, files, timezone),
+    health: healthSettings(picker, files),
     files,
     origins: picker.origins,
   };

@@ -1,0 +1,5 @@
+import type { Check } from '../check.ts';
+import { connections } from './connections.ts';
+
+/** Every check that dbops has, in the order of the report. Those of the configuration come behind them. */
+export const builtIn: readonly Check[] = [...connections];

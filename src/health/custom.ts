@@ -1,0 +1,86 @@
+import type { FileOwnCheck } from '../config/schema-health.ts';
+import { questionTimeoutMs, type Check, type Look, type Thresholds } from './check.ts';
+import { humanValue, parseBound, type BoundsProblem } from './thresholds.ts';
+
+/** What a query of the configuration may return. */
+interface OwnRow {
+  object?: unknown;
+  value?: unknown;
+  detail?: unknown;
+}
+
+/** Checks of the configuration, and what is wrong with them. Pure. */
+export function readOwnChecks(
+  own: Record<string, FileOwnCheck>,
+  known: ReadonlySet<string>,
+): { checks: Check[]; problems: BoundsProblem[] } {
+  const problems: BoundsProblem[] = [];
+  const checks = Object.entries(own).map(([id, written]): Check => {
+    const path = ['health', 'checks', id];
+    if (!/^[a-z][a-z0-9_-]*(\.[a-z0-9_-]+)+$/.test(id))
+      problems.push({ path, message: 'must be a name in lower case with a point, such as outbox.pending' });
+    if (known.has(id)) problems.push({ path, message: 'is a check of dbops itself; choose another name' });
+    const thresholds = ownThresholds(written, path, problems);
+    return {
+      id,
+      group: 'custom',
+      answers: written.answers ?? 'what its query says',
+      why: 'It is a check of the configuration.',
+      advice: written.advice ?? 'The configuration gives no advice for it.',
+      thresholds,
+      source: 'the configuration',
+      profiles: written.profiles ?? ['daily', 'weekly', 'monthly', 'deploy'],
+      asks: written.sql,
+      look: async ({ db }) => {
+        const query = { text: `/* dbops:health.own */ ${written.sql}`, timeoutMs: questionTimeoutMs };
+        // What a query of the configuration does beside answering is not for a morning's look.
+        const rows = await db.transaction(() => db.query<OwnRow>(query), 'repeatable read, read only');
+        return judgeOwn(rows, thresholds);
+      },
+    };
+  });
+  return { checks, problems };
+}
+
+function ownThresholds(written: FileOwnCheck, path: string[], problems: BoundsProblem[]): Thresholds {
+  const unit = written.unit ?? 'count';
+  const worse = written.worse ?? 'above';
+  const read = (name: 'warn' | 'crit', value: number | string): number => {
+    const bound = parseBound(value, unit);
+    if (bound === undefined)
+      problems.push({
+        path: [...path, name],
+        message: `must be a value in ${unit}, not ${JSON.stringify(value)}`,
+      });
+    return bound ?? 0;
+  };
+  const warn = read('warn', written.warn);
+  const crit = written.crit === undefined || written.crit === 'never' ? null : read('crit', written.crit);
+  if (crit !== null && (worse === 'above' ? crit < warn : crit > warn))
+    problems.push({
+      path: [...path, 'crit'],
+      message: `must be ${worse === 'above' ? 'at least' : 'at most'} warn, which is ${humanValue(warn, unit)}`,
+    });
+  return { unit, worse, warn, crit };
+}
+
+/** Rows without a value that is a number are unknown: a query that is wrong must not look well. */
+function judgeOwn(rows: OwnRow[], { unit }: Thresholds): Look {
+  const observations = rows.map((row) => {
+    const value = row.value === null || row.value === undefined || row.value === '' ? NaN : Number(row.value);
+    const isNumber = Number.isFinite(value);
+    return {
+      object: typeof row.object === 'string' ? row.object : null,
+      value: isNumber ? value : null,
+      message: isNumber ? `the value is ${humanValue(value, unit)}` : 'its query gives no number in "value"',
+      detail: typeof row.detail === 'string' ? row.detail : undefined,
+    };
+  });
+  if (observations.length === 0) return { observations, summary: 'its query gives no rows' };
+  const [first] = observations;
+  return {
+    observations,
+    summary:
+      observations.length === 1 ? (first?.message ?? '') : `${String(observations.length)} values, all well`,
+  };
+}
