@@ -52,5 +52,4 @@ export const health = z.strictObject({
     .check(z.describe('Checks of your own, by a name such as outbox.pending.')),
 });
 
-export type FileHealth = z.infer<typeof health>;
 export type FileOwnCheck = z.infer<typeof ownCheck>;

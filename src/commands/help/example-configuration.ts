@@ -153,4 +153,24 @@ rows:                              # what "dbops rows run" does, in tables that 
       set: { ip_address: 'null' }
       timezone: Asia/Seoul         # where a day begins, for columns that know no zone
       limits: { maxTime: 30 min }
+
+health:                            # "dbops health list" shows the checks, "explain" what each is judged by
+  skip: []                         # checks or groups that are left out
+  thresholds:
+    connections.used:
+      warn: 80 %                   # or a size, a duration or a number, as the check has it
+      crit: 90 %                   # never: it stays a warning
+      objects:                     # for single tables, roles, slots ...; * stands for anything
+        reporting*: { warn: 60 % }
+        loadtest: { ignore: true }
+  checks:                          # of your own: a query that returns "value", with "object" where it has several
+    outbox.pending:
+      answers: how many rows of the outbox wait to be published
+      sql: select count(*) as value from public.event_outbox where status = 'PENDING'
+      unit: count                  # percent, count, bytes, seconds, days
+      worse: above                 # below: smaller is worse
+      warn: 1000
+      crit: 10000
+      advice: Look whether the publisher runs.
+      profiles: [daily, deploy]    # all of them when it is left out
 `;
