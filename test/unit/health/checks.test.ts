@@ -1,0 +1,45 @@
+// What holds for every check, whatever it asks.
+import { describe, expect, it } from 'vitest';
+import { defaultSettings } from '../../../src/config/settings.ts';
+import { groups, profiles } from '../../../src/health/check.ts';
+import { builtIn } from '../../../src/health/checks/index.ts';
+import { explain } from '../../../src/health/explain.ts';
+import { getCheck } from '../../../src/health/plan.ts';
+
+describe('the table of checks', () => {
+  it('has each name once, in the order of the groups', () => {
+    const ids = builtIn.map(({ id }) => id);
+    expect(new Set(ids).size).toBe(ids.length);
+    const places = builtIn.map(({ group }) => groups.indexOf(group));
+    expect(places).toEqual([...places].sort((a, b) => a - b));
+  });
+});
+
+describe.each(builtIn.map((check) => [check.id, check] as const))('%s', (id, check) => {
+  it('is named after its group and belongs to an occasion', () => {
+    expect(id).toMatch(new RegExp(`^${check.group}\\.[a-z][a-z-]*$`));
+    expect(check.profiles.length).toBeGreaterThan(0);
+    expect(profiles).toEqual(expect.arrayContaining([...check.profiles]));
+  });
+
+  it('says what it answers, why that matters and what to do', () => {
+    expect(check.answers).toMatch(/^[a-z].*[^.]$/);
+    for (const text of [check.why, check.advice]) expect(text).toMatch(/^[A-Z].*\.$/s);
+  });
+
+  it('has thresholds in order, with their source', () => {
+    const { thresholds, source } = check;
+    if (thresholds === undefined) return;
+    const { warn, crit, worse } = thresholds;
+    if (crit !== null) expect(worse === 'above' ? crit >= warn : crit <= warn).toBe(true);
+    expect(source).toBeTruthy();
+  });
+
+  it('can be explained without a server', async () => {
+    const settings = await defaultSettings({});
+    const explained = explain(settings, getCheck(settings, id));
+    expect(explained.asks).not.toBe('');
+    if (!('look' in check)) expect(explained.asks).toMatch(/^\/\* dbops:health\.[\w.-]+ \*\//);
+    expect(explained.judgedBy === 'yes or no').toBe(check.thresholds === undefined);
+  });
+});
