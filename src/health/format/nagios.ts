@@ -20,7 +20,7 @@ export function toNagios(findings: Finding[]): { text: string; exitCode: number 
   const told = findings.filter(({ severity }) => ['crit', 'warn', 'unknown'].includes(severity));
   const summary =
     told.length === 0
-      ? `${String(counts.ok)} checks`
+      ? `${String(counts.ok)} ${counts.ok === 1 ? 'check' : 'checks'}`
       : `${String(counts.crit)} crit, ${String(counts.warn)} warn, ${String(counts.unknown)} unknown, ${String(counts.ok)} ok`;
   const lines = told.map((finding) => clean(lineOf(finding)));
   const data = findings.flatMap(performanceData);
