@@ -71,6 +71,8 @@ export interface Look {
   observations: Observation[];
   /** What is said when nothing is wrong: "412 tables, the worst at 12 %". */
   summary: string;
+  /** Why it does not apply here, where only the look can tell; then nothing else counts. */
+  skipped?: string | undefined;
 }
 
 /** What a check is given. */
@@ -117,6 +119,8 @@ interface CheckBase {
   since?: number;
   /** A standby has none of it: skipped there, with this as the reason. */
   notOnStandby?: string;
+  /** A primary has none of it: skipped there, with this as the reason. */
+  notOnPrimary?: string;
   profiles: readonly Profile[];
   /** Whether the numbers count since the statistics were reset. */
   isCounted?: boolean;
@@ -143,6 +147,11 @@ export type Check = SqlCheck<never> | OtherCheck;
 /** Keeps the rows of a question and what judges them together. */
 export function sqlCheck<Row extends object>(check: SqlCheck<Row>): Check {
   return check;
+}
+
+/** It does not apply here, and the look has told why. */
+export function skip(reason: string): Look {
+  return { observations: [], summary: reason, skipped: reason };
 }
 
 /** Nothing further to say of anything. */

@@ -51,12 +51,13 @@ export function explain(settings: Settings, { check, bounds }: PlannedCheck): Ex
 }
 
 function requirements(check: Check): string[] {
-  const { privilege = [], extension, since, notOnStandby, countedHours } = check;
+  const { privilege = [], extension, since, notOnStandby, notOnPrimary, countedHours } = check;
   return [
     ...(privilege.length === 0 ? [] : [`one of the roles ${privilege.join(', ')}`]),
     ...(extension === undefined ? [] : [`the extension ${extension}`]),
     ...(since === undefined ? [] : [`PostgreSQL ${String(Math.floor(since / 10_000))} or later`]),
     ...(notOnStandby === undefined ? [] : [`a primary: ${notOnStandby}`]),
+    ...(notOnPrimary === undefined ? [] : [`a standby: ${notOnPrimary}`]),
     ...(countedHours === undefined ? [] : [`statistics of ${String(countedHours)} hours`]),
   ];
 }

@@ -13,12 +13,13 @@ export function renderReference(checks: PlannedCheck[]): string {
 }
 
 function entryOf({ check, bounds }: PlannedCheck): string {
-  const { privilege = [], extension, since, notOnStandby, countedHours } = check;
+  const { privilege = [], extension, since, notOnStandby, notOnPrimary, countedHours } = check;
   const takes = [
     ...(privilege.length === 0 ? [] : [privilege.map((role) => `\`${role}\``).join(' or ')]),
     ...(extension === undefined ? [] : [`the extension \`${extension}\``]),
     ...(since === undefined ? [] : [`PostgreSQL ${String(Math.floor(since / 10_000))}`]),
     ...(notOnStandby === undefined ? [] : ['a primary']),
+    ...(notOnPrimary === undefined ? [] : ['a standby']),
     ...(countedHours === undefined ? [] : [`statistics of ${String(countedHours)} hours`]),
   ];
   const lines = [

@@ -24,16 +24,19 @@ export type RunContext = Omit<CheckContext, 'thresholds' | 'floor'>;
 /** Not longer does a question stand behind somebody's lock. */
 const lockTimeout = '100ms';
 
+const timeouts = `/* dbops:health.timeouts */ set lock_timeout = '${lockTimeout}'; set statement_timeout = '${String(questionTimeoutMs)}ms'`;
+
 /**
  * Runs checks one after the other over one session, and judges what they saw. A check that fails is unknown and the others
  * go on; only a lost connection and an interruption end the run. Changes nothing. Locks: ACCESS SHARE on catalogs.
  */
 export async function runChecks(context: RunContext, checks: PlannedCheck[]): Promise<Finding[]> {
-  await context.db.execute(`/* dbops:health.timeout */ set lock_timeout = '${lockTimeout}'`);
   try {
     const findings: Finding[] = [];
     for (const planned of checks) {
       if (context.signal.aborted) throw context.signal.reason as Error;
+      // For each anew: a statement with a time of its own puts both back when it ends.
+      await context.db.execute(timeouts);
       findings.push(...(await runCheck(context, planned)));
     }
     return findings;
@@ -68,6 +71,7 @@ function obstacleOf({ db, facts, now }: RunContext, check: Check): Finding | und
   if (check.since !== undefined && server.versionNum < check.since)
     return skipped(`PostgreSQL ${String(Math.floor(check.since / 10_000))} and later can say`);
   if (check.notOnStandby !== undefined && server.isStandby) return skipped(check.notOnStandby);
+  if (check.notOnPrimary !== undefined && !server.isStandby) return skipped(check.notOnPrimary);
   const privileges = check.privilege ?? [];
   if (privileges.length > 0 && !server.isSuperuser && !privileges.some((role) => facts.roles.includes(role)))
     return unknown(
@@ -101,11 +105,13 @@ function grantOf(check: Check, user: string): string {
 async function lookWith(context: CheckContext, check: Check): Promise<Look> {
   if ('look' in check) return await check.look(context);
   const query: Query = check.question({ ...context, server: context.db.server });
-  const rows = await context.db.query<never>({ timeoutMs: questionTimeoutMs, ...query });
+  const rows = await context.db.query<never>(query);
   return check.judge(rows, context);
 }
 
 function judge(context: RunContext, { check, bounds }: PlannedCheck, look: Look): Finding[] {
+  if (look.skipped !== undefined)
+    return [{ ...findingOf(check), severity: 'skipped', message: look.skipped }];
   const findings = look.observations.flatMap((observation): Finding[] => {
     const thresholds = boundsOf(bounds, observation.object);
     return thresholds === undefined ? [] : [judged(context, check, thresholds, observation)];

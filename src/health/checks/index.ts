@@ -1,5 +1,8 @@
 import type { Check } from '../check.ts';
 import { connections } from './connections.ts';
+import { replication } from './replication.ts';
+import { slots } from './slots.ts';
+import { standby } from './standby.ts';
 
 /** Every check that dbops has, in the order of the report. Those of the configuration come behind them. */
-export const builtIn: readonly Check[] = [...connections];
+export const builtIn: readonly Check[] = [...connections, ...replication, ...standby, ...slots];
