@@ -15,13 +15,16 @@ export function readOwnChecks(
   known: ReadonlySet<string>,
 ): { checks: Check[]; problems: BoundsProblem[] } {
   const problems: BoundsProblem[] = [];
-  const checks = Object.entries(own).map(([id, written]): Check => {
+  const checks = Object.entries(own).flatMap(([id, written]): Check[] => {
     const path = ['health', 'checks', id];
     if (!/^[a-z][a-z0-9_-]*(\.[a-z0-9_-]+)+$/.test(id))
       problems.push({ path, message: 'must be a name in lower case with a point, such as outbox.pending' });
-    if (known.has(id)) problems.push({ path, message: 'is a check of dbops itself; choose another name' });
+    if (known.has(id)) {
+      problems.push({ path, message: 'is a check of dbops itself; choose another name' });
+      return [];
+    }
     const thresholds = ownThresholds(written, path, problems);
-    return {
+    const check: Check = {
       id,
       group: 'custom',
       answers: written.answers ?? 'what its query says',
@@ -38,6 +41,7 @@ export function readOwnChecks(
         return judgeOwn(rows, thresholds);
       },
     };
+    return [check];
   });
   return { checks, problems };
 }

@@ -19,7 +19,21 @@ export interface CheckChoice {
 type HealthPart = Pick<Settings, 'health' | 'files'>;
 
 /** Every check there is, those of the configuration too. Throws config_invalid with all that is wrong there at once. */
-export function listChecks({ health, files }: HealthPart): PlannedCheck[] {
+export function listChecks(settings: HealthPart): PlannedCheck[] {
+  const { planned, problems } = readChecks(settings);
+  if (problems.length === 0) return planned;
+  throw new DbopsError('config_invalid', 'the configuration of health is not valid', {
+    detail: problems.join('\n'),
+    hint: '"dbops health list" shows the checks, and "dbops health explain <check>" what each is judged by.',
+  });
+}
+
+/** What is wrong with the section "health", each with its place in the file. Pure. */
+export function healthProblems(settings: HealthPart): string[] {
+  return readChecks(settings).problems;
+}
+
+function readChecks({ health, files }: HealthPart): { planned: PlannedCheck[]; problems: string[] } {
   const own = readOwnChecks(health.checks, new Set(builtIn.map(({ id }) => id)));
   const checks = [...builtIn, ...own.checks];
   const problems = [...own.problems, ...unknownNames(health, checks)];
@@ -28,8 +42,9 @@ export function listChecks({ health, files }: HealthPart): PlannedCheck[] {
     problems.push(...read.problems);
     return { check, bounds: read.bounds };
   });
-  if (problems.length > 0) throw invalidHealth(files, problems);
-  return planned;
+  const file = files.find((item) => item.settings.health !== undefined);
+  const located = problems.map(({ path, message }) => `${file?.locate(path) ?? path.join('.')}: ${message}`);
+  return { planned, problems: located };
 }
 
 /** The checks that run, in the order of the report. Throws usage for a name that is unknown. Pure. */
@@ -99,13 +114,4 @@ function unknownNames({ skip, thresholds }: Settings['health'], checks: Check[])
     ...skip.flatMap((name, index) => problem(['health', 'skip', index], name, knownNames(checks))),
     ...Object.keys(thresholds).flatMap((name) => problem(['health', 'thresholds', name], name, ids)),
   ];
-}
-
-function invalidHealth(files: Settings['files'], problems: BoundsProblem[]): DbopsError {
-  const file = files.find((item) => item.settings.health !== undefined);
-  const lines = problems.map(({ path, message }) => `${file?.locate(path) ?? path.join('.')}: ${message}`);
-  return new DbopsError('config_invalid', 'the configuration of health is not valid', {
-    detail: lines.join('\n'),
-    hint: '"dbops health list" shows the checks, and "dbops health explain <check>" what each is judged by.',
-  });
 }

@@ -86,8 +86,8 @@ function obstacleOf({ db, facts, now }: RunContext, check: Check): Finding | und
       `create extension ${ident(check.extension)};`,
     );
   const { countedHours } = check;
-  if (countedHours !== undefined && facts.countedSince !== null) {
-    const hours = (now.getTime() - facts.countedSince.getTime()) / 3_600_000;
+  if (countedHours !== undefined) {
+    const hours = (now.getTime() - countedSince(facts).getTime()) / 3_600_000;
     if (hours < countedHours)
       return unknown(
         `the statistics count for ${hours.toFixed(1)} hours only, and it takes ${String(countedHours)}`,
@@ -151,7 +151,12 @@ function judged(
 
 function countedOf({ facts }: RunContext, check: Check, finding: Finding): Finding {
   const isCounted = check.isCounted === true || check.countedHours !== undefined;
-  return isCounted ? { ...finding, countedSince: facts.countedSince ?? facts.startedAt } : finding;
+  return isCounted ? { ...finding, countedSince: countedSince(facts) } : finding;
+}
+
+/** After a crash the database knows of no reset, and its counters are as old as the server. */
+function countedSince(facts: CheckContext['facts']): Date {
+  return facts.countedSince ?? facts.startedAt;
 }
 
 /** Why a question has no answer. Throws what ends the whole run. */

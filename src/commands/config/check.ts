@@ -1,4 +1,5 @@
 import { DbopsError } from '../../errors.ts';
+import { healthProblems } from '../../health/plan.ts';
 import { checkEntries } from '../../partition/inspect/check-entries.ts';
 import { defineCommand, type Result } from '../command.ts';
 
@@ -18,7 +19,8 @@ export const command = defineCommand({
         hint: 'Write one with "dbops init", or name one with --config.',
       });
     }
-    const { errors, warnings } = checkEntries(settings);
+    const { errors: entries, warnings } = checkEntries(settings);
+    const errors = [...entries, ...healthProblems(settings)];
     if (errors.length > 0) {
       const count = errors.length === 1 ? '1 error' : `${String(errors.length)} errors`;
       throw new DbopsError('config_invalid', `the configuration has ${count}`, {
