@@ -13,7 +13,7 @@ const USAGE = `usage: npm run quickstart [-- --keep]
 const EMBEDDED_MAJOR = 17;
 
 /** Nothing on this server has to survive a power cut. */
-const THROWAWAY = { fsync: 'off', synchronous_commit: 'off', full_page_writes: 'off' };
+const THROWAWAY = { fsync: 'off', synchronous_commit: 'off', full_page_writes: 'off', jit: 'off' };
 
 process.exitCode = await main().catch((error) => {
   console.error(`\nquickstart: ${error instanceof Error ? error.message : error}`);
