@@ -1,9 +1,19 @@
 import type { Check } from '../check.ts';
 import { connections } from './connections.ts';
 import { indexes } from './indexes.ts';
+import { locks } from './locks.ts';
 import { replication } from './replication.ts';
 import { slots } from './slots.ts';
 import { standby } from './standby.ts';
+import { transactions } from './transactions.ts';
 
 /** Every check that dbops has, in the order of the report. Those of the configuration come behind them. */
-export const builtIn: readonly Check[] = [...connections, ...replication, ...standby, ...slots, ...indexes];
+export const builtIn: readonly Check[] = [
+  ...connections,
+  ...transactions,
+  ...locks,
+  ...replication,
+  ...standby,
+  ...slots,
+  ...indexes,
+];
