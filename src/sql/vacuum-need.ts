@@ -50,18 +50,15 @@ export async function listVacuumNeed(db: Db, timeoutMs = 30_000): Promise<Vacuum
     timeoutMs,
     text: `/* dbops:vacuum-need.list */
       with ${vacuumLines(versionNum)},
-           described as (
-             select s.schemaname, s.tablename,
-                    pg_catalog.bool_or(s.inherited) as of_tree, pg_catalog.bool_or(not s.inherited) as of_itself
-               from pg_catalog.pg_stats as s
-              group by s.schemaname, s.tablename),
+           described as materialized (${describedRelations(db.server.isSuperuser)}),
            needs as (
              select l.*,
                     greatest(l.xid_age / l.freeze_max_age, l.multixact_age / l.multixact_freeze_max_age) as freeze_share,
                     greatest(l.dead / nullif(l.vacuum_trigger, 0), l.inserted / nullif(l.insert_trigger, 0),
                              l.toast_dead / nullif(l.toast_vacuum_trigger, 0),
                              l.modified / nullif(l.analyze_trigger, 0)) as line_share
-               from lines as l)
+               from lines as l
+              where not l.is_temporary)
       select l.oid::int8::float8 as oid, l.schema, l.name as "table", l.kind,
              l.dead as "deadRows", l.live as "liveRows", l.vacuum_trigger as "vacuumTrigger",
              l.inserted as "insertsSinceVacuum", l.insert_trigger as "insertTrigger",
@@ -79,7 +76,7 @@ export async function listVacuumNeed(db: Db, timeoutMs = 30_000): Promise<Vacuum
              pg_catalog.pg_has_role(l.owner, 'usage') as "isOwned",
              ${mayMaintain(versionNum)} as "mayMaintain"
         from needs as l
-        left join described as d on d.schemaname = l.schema and d.tablename = l.name
+        left join described as d on d.schema = l.schema and d.name = l.name
        order by l.freeze_share >= 1 desc nulls last,
                 case when l.freeze_share >= 1 then l.freeze_share end desc nulls last,
                 l.line_share desc nulls last, l.schema, l.name`,
@@ -89,6 +86,26 @@ export async function listVacuumNeed(db: Db, timeoutMs = 30_000): Promise<Vacuum
 /** Whether this role sees all column statistics of a relation in pg_stats, which leaves out silently what it may not. */
 export function mayReadStatistics(oid: string): string {
   return `(pg_catalog.has_table_privilege(${oid}, 'select') and not pg_catalog.row_security_active(${oid}))`;
+}
+
+/**
+ * Which relations have column statistics, of the relation itself and of the tree below it. pg_stats asks for privileges
+ * column by column, which takes a second for 50,000 columns; whoever may read all goes to the table behind it.
+ */
+export function describedRelations(mayReadAll: boolean): string {
+  return mayReadAll
+    ? `
+             select n.nspname as schema, c.relname as name, s.of_tree, s.of_itself
+               from (select s.starelid, pg_catalog.bool_or(s.stainherit) as of_tree,
+                            pg_catalog.bool_or(not s.stainherit) as of_itself
+                       from pg_catalog.pg_statistic as s group by s.starelid) as s
+               join pg_catalog.pg_class as c on c.oid = s.starelid
+               join pg_catalog.pg_namespace as n on n.oid = c.relnamespace`
+    : `
+             select s.schemaname as schema, s.tablename as name,
+                    pg_catalog.bool_or(s.inherited) as of_tree, pg_catalog.bool_or(not s.inherited) as of_itself
+               from pg_catalog.pg_stats as s
+              group by s.schemaname, s.tablename`;
 }
 
 /** As vacuum_is_permitted_for_relation() of src/backend/commands/vacuum.c has it. */
@@ -117,7 +134,7 @@ const parameters = [
 /**
  * The common table expressions up to `lines`: tables, materialized views and partitioned tables with the lines beyond
  * which autovacuum comes (relation_needs_vacanalyze() of src/backend/postmaster/autovacuum.c), those of their TOAST tables
- * beside them. A table that was never vacuumed or analyzed counts as having no rows, as autovacuum has it.
+ * beside them. With temporary tables. A table that was never vacuumed or analyzed counts as having no rows, as autovacuum has it.
  */
 export function vacuumLines(versionNum: number): string {
   // Until 18 the greatest trigger had no bound of its own.
@@ -138,7 +155,8 @@ export function vacuumLines(versionNum: number): string {
               group by c.oid),
            lines as (
              select c.oid, n.nspname as schema, c.relname as name, c.relkind::text as kind, c.relowner as owner,
-                    c.relisshared as is_shared, c.reltuples,
+                    c.relisshared as is_shared, c.relpersistence = 't' as is_temporary, c.reltuples,
+                    nullif(c.reltoastrelid, 0) as toast_oid,
                     pg_catalog.pg_stat_get_dead_tuples(c.oid)::float8 as dead,
                     pg_catalog.pg_stat_get_live_tuples(c.oid)::float8 as live,
                     pg_catalog.pg_stat_get_ins_since_vacuum(c.oid)::float8 as inserted,
@@ -165,7 +183,7 @@ export function vacuumLines(versionNum: number): string {
                left join pg_catalog.pg_class as t on t.oid = c.reltoastrelid and c.reltoastrelid <> 0
                -- A TOAST table without parameters of its own goes by those of its table.
                left join options as u on u.oid = case when t.reloptions is null then c.oid else t.oid end
-              where c.relkind in ('r', 'm', 'p') and c.relpersistence <> 't')`;
+              where c.relkind in ('r', 'm', 'p'))`;
 }
 
 /** A parameter of a relation, else of the server. A negative one of a relation stands for that of the server. */

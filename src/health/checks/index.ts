@@ -6,12 +6,14 @@ import { replication } from './replication.ts';
 import { slots } from './slots.ts';
 import { standby } from './standby.ts';
 import { transactions } from './transactions.ts';
+import { wraparound } from './wraparound.ts';
 
 /** Every check that dbops has, in the order of the report. Those of the configuration come behind them. */
 export const builtIn: readonly Check[] = [
   ...connections,
   ...transactions,
   ...locks,
+  ...wraparound,
   ...replication,
   ...standby,
   ...slots,
