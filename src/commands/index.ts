@@ -3,6 +3,7 @@ import type * as Archive from './groups/archive.ts';
 import type * as Backup from './groups/backup.ts';
 import type * as Daily from './groups/daily.ts';
 import type * as Health from './groups/health.ts';
+import type * as Maintenance from './groups/maintenance.ts';
 import type * as Rare from './groups/rare.ts';
 import type * as Rows from './groups/rows.ts';
 import type * as Setup from './groups/setup.ts';
@@ -57,6 +58,11 @@ async function health(name: Group<typeof Health>): Promise<CommandModule> {
   return { command: group[name], runCommand: group.runCommand };
 }
 
+async function maintenance(name: Group<typeof Maintenance>): Promise<CommandModule> {
+  const group = await import('./groups/maintenance.ts');
+  return { command: group[name], runCommand: group.runCommand };
+}
+
 /** What a command needs to run, loaded together. */
 export interface CommandModule {
   command: CommandDefinition;
@@ -81,6 +87,7 @@ export const nouns: Record<string, string> = {
   restore: 'bring back what was backed up, and say what was reached',
   rows: 'delete, move and mask rows of large tables, batch by batch',
   health: 'say what is wrong, why it matters and what mends it',
+  maintenance: 'vacuum, analyze and rebuild what needs it, in the order of need',
   config: 'show, check and describe the configuration',
 };
 
@@ -388,6 +395,18 @@ export const commands: CommandEntry[] = [
     verb: 'explain',
     summary: 'say why a check matters, what it asks and what mends it',
     load: () => health('healthExplain'),
+  },
+  {
+    noun: 'maintenance',
+    verb: 'vacuum',
+    summary: 'vacuum the tables that need it, with what each looked like before and after',
+    load: () => maintenance('maintenanceVacuum'),
+  },
+  {
+    noun: 'maintenance',
+    verb: 'analyze',
+    summary: 'gather the statistics that are old or missing',
+    load: () => maintenance('maintenanceAnalyze'),
   },
   {
     noun: 'config',

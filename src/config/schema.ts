@@ -2,6 +2,7 @@ import * as z from 'zod/mini';
 import { backup, wal } from './schema-backup.ts';
 import { duration, name, size } from './schema-basics.ts';
 import { health } from './schema-health.ts';
+import { maintenance } from './schema-maintenance.ts';
 import { parseOlderThan } from './older-than.ts';
 
 /**
@@ -234,6 +235,7 @@ export const fileSchema = z.strictObject({
     )
     .check(z.describe('Jobs of "rows run": rows that are deleted, moved or masked, by a name of your own.')),
   health: z.optional(health),
+  maintenance: z.optional(maintenance),
 });
 
 /** What a file says, checked but not yet completed with defaults. */

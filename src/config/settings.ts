@@ -5,6 +5,7 @@ import { durationMs, type Duration } from './duration.ts';
 import type { Environment } from './environment.ts';
 import { healthSettings, type HealthSettings } from './health.ts';
 import { loadFiles, type LoadedFile } from './load.ts';
+import { maintenanceSettings, type MaintenanceSettings } from './maintenance.ts';
 import { Picker, type Origin } from './picker.ts';
 import { rowsSettings, type RowsSettings } from './rows.ts';
 import type { FilePartition, FileSettings, IntervalUnit, ProofLevel } from './schema.ts';
@@ -80,6 +81,7 @@ export interface Settings {
   partitions: PartitionSettings[];
   rows: RowsSettings;
   health: HealthSettings;
+  maintenance: MaintenanceSettings;
   files: LoadedFile[];
   /** Where each value came from, for `config show`: [path, value, source], secrets masked. */
   origins: Origin[];
@@ -152,6 +154,7 @@ async function resolveSettings(
     partitions: partitionSettings(picker, duration, stores, timezone),
     rows: rowsSettings(picker, files, timezone),
     health: healthSettings(picker, files),
+    maintenance: maintenanceSettings(picker, files),
     files,
     origins: picker.origins,
   };

@@ -1,5 +1,6 @@
 import type { WrittenBounds, WrittenThresholds } from '../config/health.ts';
 import { durationMs, parseDuration } from '../config/duration.ts';
+import { matches } from '../config/pattern.ts';
 import { parseSize } from '../config/size.ts';
 import { humanBytes, humanCount, humanSeconds } from '../output/human.ts';
 import type { Check, Thresholds } from './check.ts';
@@ -132,12 +133,6 @@ export function boundsOf(bounds: Bounds, object: string | null): Thresholds | nu
   const own = object === null ? undefined : bounds.objects.find(({ pattern }) => matches(pattern, object));
   if (own?.thresholds === 'ignore') return undefined;
   return own?.thresholds ?? bounds.general ?? null;
-}
-
-/** Whether a name fits a pattern in which * stands for anything. Pure. */
-export function matches(pattern: string, name: string): boolean {
-  const parts = pattern.split('*').map((part) => part.replaceAll(/[.+?^${}()|[\]\\]/g, '\\$&'));
-  return new RegExp(`^${parts.join('.*')}$`).test(name);
 }
 
 /** The mildest threshold of any object. Pure. */

@@ -6,12 +6,22 @@ import type { Db } from './connection.ts';
 const lockClass = 0x64626f70;
 
 /** One number a job; a table's lock takes the table's oid, and oids below 16384 are the system's own. */
-const jobNumbers = { ensure: 1, retention: 2, state: 3, archive: 4, backup: 5, drill: 6, prune: 7 } as const;
+const jobNumbers = {
+  ensure: 1,
+  retention: 2,
+  state: 3,
+  archive: 4,
+  backup: 5,
+  drill: 6,
+  prune: 7,
+  maintenance: 8,
+} as const;
 const jobCommands: Partial<Record<string, string>> = {
   archive: '"archive run"',
   backup: '"backup create"',
   drill: '"backup drill"',
   prune: '"backup prune"',
+  maintenance: '"maintenance"',
 };
 export type LockName = keyof typeof jobNumbers | { table: number; name: string };
 

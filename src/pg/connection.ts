@@ -51,6 +51,8 @@ export interface Db {
   execute(text: string): Promise<void>;
   /** `begin`, the statements and `commit` in one message; `rollback` when one of them fails. */
   executeTransaction(statements: string[]): Promise<void>;
+  /** Does the work, and returns the warnings that the server sent meanwhile: some statements "succeed" with nothing else. */
+  catchWarnings(work: () => Promise<void>): Promise<string[]>;
   /** Puts lock_timeout and statement_timeout back to what this session began with. */
   resetTimeouts(): Promise<void>;
   /** `begin`, the work, `commit`; `rollback` when the work throws. */
@@ -180,6 +182,18 @@ class Session implements Db {
 
   async execute(text: string): Promise<void> {
     await this.#send(text, undefined);
+  }
+
+  async catchWarnings(work: () => Promise<void>): Promise<string[]> {
+    const warnings: string[] = [];
+    const listener = (notice: { message?: string | undefined }) => warnings.push(notice.message ?? '');
+    this.#client.on('notice', listener);
+    try {
+      await work();
+      return warnings;
+    } finally {
+      this.#client.off('notice', listener);
+    }
   }
 
   async #send(text: string, values: unknown[] | undefined): Promise<pg.QueryResult> {

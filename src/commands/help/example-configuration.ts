@@ -154,6 +154,16 @@ rows:                              # what "dbops rows run" does, in tables that 
       timezone: Asia/Seoul         # where a day begins, for columns that know no zone
       limits: { maxTime: 30 min }
 
+maintenance:                       # what "dbops maintenance" does when nothing else is said
+  until: '05:00'                   # nothing is begun after it, and what runs then is ended
+  jobs: 2                          # tables at once
+  vacuum:
+    skip: [public.scratch*]        # never chosen; * stands for anything
+  refresh:                         # materialized views, and how old each may become
+    - { view: public.daily_costs, every: 1 day }
+  autovacuum:                      # settings of single tables
+    public.event_outbox: { autovacuum_vacuum_scale_factor: 0.02, autovacuum_vacuum_threshold: 1000 }
+
 health:                            # "dbops health list" shows the checks, "explain" what each is judged by
   skip: []                         # checks or groups that are left out
   thresholds:

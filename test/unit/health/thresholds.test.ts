@@ -1,12 +1,12 @@
 // What checks are judged by, from the defaults and the configuration.
 import { describe, expect, it } from 'vitest';
+import { matches } from '../../../src/config/pattern.ts';
 import type { Thresholds } from '../../../src/health/check.ts';
 import {
   boundsOf,
   floorOf,
   humanValue,
   judgeValue,
-  matches,
   parseBound,
   readBounds,
 } from '../../../src/health/thresholds.ts';

@@ -1,0 +1,4 @@
+// Commands that keep tables in order. One chunk of the bundle: see index.ts.
+export { runCommand } from '../run.ts';
+export { command as maintenanceVacuum } from '../maintenance/vacuum.ts';
+export { command as maintenanceAnalyze } from '../maintenance/analyze.ts';

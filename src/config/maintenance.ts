@@ -1,0 +1,47 @@
+import { durationMs } from './duration.ts';
+import type { LoadedFile } from './load.ts';
+import type { Picker } from './picker.ts';
+
+/** A materialized view that is kept fresh. */
+export interface RefreshSettings {
+  /** schema.view as written. */
+  view: string;
+  everyMs: number;
+}
+
+export interface MaintenanceSettings {
+  /** HH:MM at which a run ends, in the time zone of the defaults. */
+  until: string | undefined;
+  jobs: number;
+  /** Tables or patterns that are never chosen. */
+  skip: string[];
+  refresh: RefreshSettings[];
+  /** Storage parameters by table, as written. */
+  autovacuum: Record<string, Record<string, string>>;
+}
+
+/** The section of the nearest file that has one. */
+export function maintenanceSettings(picker: Picker, files: LoadedFile[]): MaintenanceSettings {
+  const file = files.find((item) => item.settings.maintenance !== undefined);
+  const written = file?.settings.maintenance;
+  const note = (path: string, value: unknown) =>
+    picker.pick(`maintenance.${path}`, [{ value, source: `${file?.path ?? ''} (${file?.kind ?? ''} file)` }]);
+  note('until', written?.until);
+  note('jobs', written?.jobs);
+  note('vacuum.skip', written?.vacuum?.skip);
+  for (const { view, every } of written?.refresh ?? []) note(`refresh.${view}`, every);
+  for (const [table, parameters] of Object.entries(written?.autovacuum ?? {}))
+    note(`autovacuum.${table}`, parameters);
+  return {
+    until: written?.until,
+    jobs: written?.jobs ?? 1,
+    skip: written?.vacuum?.skip ?? [],
+    refresh: (written?.refresh ?? []).map(({ view, every }) => ({ view, everyMs: durationMs(every) })),
+    autovacuum: Object.fromEntries(
+      Object.entries(written?.autovacuum ?? {}).map(([table, parameters]) => [
+        table,
+        Object.fromEntries(Object.entries(parameters).map(([name, value]) => [name, String(value)])),
+      ]),
+    ),
+  };
+}

@@ -1,0 +1,28 @@
+import * as z from 'zod/mini';
+import { duration, name } from './schema-basics.ts';
+
+export const maintenance = z.strictObject({
+  until: z
+    .optional(z.string().check(z.regex(/^([01]\d|2[0-3]):[0-5]\d$/, 'must be a time of day such as "05:00"')))
+    .check(z.describe('Time of day at which a run ends, in the time zone of defaults.timezone.')),
+  jobs: z
+    .optional(z.int().check(z.minimum(1), z.maximum(32)))
+    .check(z.describe('Tables that are vacuumed or analyzed at once; default 1.')),
+  vacuum: z
+    .optional(
+      z.strictObject({
+        skip: z
+          .optional(z.array(name))
+          .check(z.describe('Tables that are left out, as schema.table; * stands for anything.')),
+      }),
+    )
+    .check(z.describe('What vacuum and analyze choose from.')),
+  refresh: z
+    .optional(z.array(z.strictObject({ view: name, every: duration })))
+    .check(z.describe('Materialized views, and how old each may become.')),
+  autovacuum: z
+    .optional(z.record(z.string(), z.record(z.string(), z.union([z.number(), z.boolean(), z.string()]))))
+    .check(z.describe('Settings of autovacuum by table, such as autovacuum_vacuum_scale_factor.')),
+});
+
+export type FileMaintenance = z.infer<typeof maintenance>;

@@ -1,0 +1,153 @@
+import { humanCount } from '../output/human.ts';
+import { displayName, type RelationName } from '../sql/quote.ts';
+import type { VacuumNeedRow } from '../sql/vacuum-need.ts';
+import type { LeftOut } from './task.ts';
+
+/** Which tables are meant. With none of these, those that need it. */
+export interface Scope {
+  /** Resolved: partitioned tables stand for their leaves as well. */
+  oids: ReadonlySet<number> | undefined;
+  schemas: ReadonlySet<string> | undefined;
+  all: boolean;
+}
+
+/** A table that has its turn, with what is done to it. */
+export interface Chosen {
+  row: VacuumNeedRow;
+  vacuum: boolean;
+  freeze: boolean;
+  analyze: boolean;
+  /** Each of what speaks for it. */
+  reasons: string[];
+  /** The larger, the sooner. */
+  urgency: number;
+}
+
+/**
+ * From this share of autovacuum_freeze_max_age on a table is frozen here, at an hour of the operator's own, before autovacuum
+ * does it at any: 75 % of the default is the default of vacuum_freeze_table_age.
+ */
+const freezeShare = 0.75;
+
+/** What is chosen for. */
+export type Verb = 'vacuum' | 'analyze' | 'both';
+
+/** What is furthest beyond its line comes next; freezing comes before everything else. Pure. */
+export function chooseTables(
+  rows: VacuumNeedRow[],
+  scope: Scope,
+  verb: Verb,
+  isSkipped: (table: string) => boolean,
+): { chosen: Chosen[]; leftOut: LeftOut[] } {
+  const chosen: Chosen[] = [];
+  const leftOut: LeftOut[] = [];
+  const isNamed = scope.oids !== undefined || scope.schemas !== undefined || scope.all;
+  for (const row of rows) {
+    if (isNamed && !isInScope(row, scope)) continue;
+    const object = displayName(nameOf(row));
+    const needed = needOf(row, verb);
+    if (!isNamed && needed.reasons.length === 0) continue;
+    const obstacle = obstacleOf(row, isSkipped(object), scope);
+    if (obstacle !== undefined) {
+      leftOut.push({ object, why: [obstacle, ...needed.reasons].join('; ') });
+      continue;
+    }
+    const wanted = isNamed ? asNamed(row, needed, verb) : needed;
+    if (wanted.vacuum || wanted.analyze) chosen.push(wanted);
+  }
+  return { chosen: chosen.sort((a, b) => b.urgency - a.urgency), leftOut };
+}
+
+export function nameOf(row: VacuumNeedRow): RelationName {
+  return { schema: row.schema, name: row.table };
+}
+
+function isInScope(row: VacuumNeedRow, { oids, schemas, all }: Scope): boolean {
+  return all || oids?.has(row.oid) === true || schemas?.has(row.schema) === true;
+}
+
+/** What a person names is tried all the same: the server's own words say why it is refused. */
+function obstacleOf(row: VacuumNeedRow, isSkipped: boolean, { oids }: Scope): string | undefined {
+  if (oids?.has(row.oid) === true) return undefined;
+  if (isSkipped) return 'the configuration leaves it out (maintenance.vacuum.skip)';
+  if (!row.mayMaintain) return 'this role neither owns it nor may maintain it';
+  return undefined;
+}
+
+/** What a table needs by its own trigger lines. VACUUM analyzes beside where that is due; ANALYZE alone is not for it. */
+function needOf(row: VacuumNeedRow, verb: Verb): Chosen {
+  const frozen = verb === 'analyze' ? [] : freezeNeeds(row);
+  const dead = verb === 'analyze' ? [] : deadNeeds(row);
+  const changed = analyzeNeeds(row);
+  const vacuum = frozen.length + dead.length > 0;
+  const analyze = changed.length > 0 && (verb !== 'vacuum' || vacuum);
+  const needs = [...frozen, ...dead, ...(analyze ? changed : [])];
+  return {
+    row,
+    vacuum,
+    freeze: frozen.length > 0,
+    analyze,
+    reasons: needs.map(({ reason }) => reason),
+    urgency: Math.max(0, ...needs.map(({ urgency }) => urgency)),
+  };
+}
+
+/** What a person has named is done whether it is due or not; ANALYZE goes with VACUUM only where it is due. */
+function asNamed(row: VacuumNeedRow, needed: Chosen, verb: Verb): Chosen {
+  const vacuum = verb !== 'analyze' && row.kind !== 'p';
+  // A partitioned table holds no rows: its leaves are vacuumed, and it is only analyzed.
+  const analyze = verb === 'analyze' || analyzeNeeds(row).length > 0;
+  return { ...needed, vacuum, analyze, reasons: ['it was asked for', ...needed.reasons] };
+}
+
+interface Need {
+  reason: string;
+  /** How far beyond its line; what is frozen comes before all others. */
+  urgency: number;
+}
+
+const freezeUrgency = 1e9;
+
+function freezeNeeds(row: VacuumNeedRow): Need[] {
+  const need = (age: number | null, limit: number, what: string): Need[] =>
+    age === null || age < freezeShare * limit
+      ? []
+      : [
+          {
+            reason: `its oldest ${what} is ${humanCount(age)} old, and autovacuum freezes it from ${humanCount(limit)}`,
+            urgency: freezeUrgency + age / limit,
+          },
+        ];
+  return [
+    ...need(row.xidAge, row.freezeMaxAge, 'transaction'),
+    ...need(row.multixactAge, row.multixactFreezeMaxAge, 'multixact'),
+  ];
+}
+
+function deadNeeds(row: VacuumNeedRow): Need[] {
+  return [
+    ...beyond(row.deadRows, row.vacuumTrigger, 'dead rows'),
+    ...beyond(row.toastDeadRows, row.toastVacuumTrigger, 'dead rows of its TOAST table'),
+    ...beyond(row.insertsSinceVacuum, row.insertTrigger, 'rows inserted since it was vacuumed'),
+  ];
+}
+
+function analyzeNeeds(row: VacuumNeedRow): Need[] {
+  const changed = beyond(row.modifiedSinceAnalyze, row.analyzeTrigger, 'rows changed since it was analyzed');
+  if (changed.length > 0) return changed;
+  // One that was analyzed and has none has no rows, or none that can be described.
+  const lacks = row.hasStatistics === false && row.lastAnalyze === null;
+  return lacks && (row.kind === 'p' || row.liveRows > 0)
+    ? [{ reason: 'it has no statistics', urgency: 1 }]
+    : [];
+}
+
+function beyond(count: number | null, trigger: number | null, what: string): Need[] {
+  if (count === null || trigger === null || count <= trigger) return [];
+  return [
+    {
+      reason: `${humanCount(count)} ${what}, due from ${humanCount(trigger)}`,
+      urgency: count / Math.max(1, trigger),
+    },
+  ];
+}

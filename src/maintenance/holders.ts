@@ -1,0 +1,44 @@
+import type { JobContext } from '../partition/context.ts';
+import { humanCount, humanSeconds } from '../output/human.ts';
+import { listHolders, type HolderRow } from '../sql/maintenance.ts';
+import { visible } from '../sql/quote.ts';
+
+/** What is younger or nearer than that is the life of a busy server. */
+const noticedSeconds = 60;
+const noticedTransactions = 10_000;
+
+/** Who keeps dead rows from being removed, as a warning: VACUUM cannot help while it is there. */
+export async function holderWarnings({ db }: Pick<JobContext, 'db'>): Promise<string[]> {
+  const [oldest] = await listHolders(db);
+  return oldest === undefined || !isNoticed(oldest) ? [] : [describeHolder(oldest)];
+}
+
+function isNoticed({ age, seconds }: HolderRow): boolean {
+  return age >= noticedTransactions || (seconds ?? 0) >= noticedSeconds;
+}
+
+/** Pure. */
+export function describeHolder(holder: HolderRow): string {
+  const { kind, name, user, state, age, seconds, query } = holder;
+  const facts = [
+    user === null ? undefined : `user ${user}`,
+    state ?? undefined,
+    seconds === null ? undefined : `for ${humanSeconds(seconds)}`,
+    `${humanCount(age)} transactions behind`,
+  ].filter((fact) => fact !== undefined);
+  const what = query === null || query === '' ? '' : `: ${visible(query.replaceAll(/\s+/g, ' ').trim())}`;
+  return `dead rows newer than ${kind} ${visible(name)} (${facts.join(', ')}) cannot be removed while it is there${what}; ${remedy(holder)}`;
+}
+
+function remedy({ kind, name }: HolderRow): string {
+  switch (kind) {
+    case 'session':
+      return `end it: select pg_terminate_backend(${name})`;
+    case 'prepared transaction':
+      return 'end it with COMMIT PREPARED or ROLLBACK PREPARED';
+    case 'replication slot':
+      return 'let its consumer catch up, or drop it with pg_drop_replication_slot';
+    case 'standby':
+      return 'look for a long query there, or set hot_standby_feedback to off';
+  }
+}

@@ -1,0 +1,46 @@
+import type { Change } from '../plan/step.ts';
+import type { RelationName } from '../sql/quote.ts';
+
+/** One statement of maintenance, with why it was chosen. */
+export interface Task {
+  verb: 'vacuum' | 'vacuum full' | 'analyze' | 'reindex' | 'drop leftover' | 'refresh' | 'set';
+  /** The table, index or view that it is about. */
+  target: RelationName;
+  /** Whose size, dead rows and age are shown before and after; null where they say nothing. */
+  oid: number | null;
+  why: string;
+  change: Change;
+}
+
+/** What was looked at and is not done, and why. */
+export interface LeftOut {
+  object: string;
+  why: string;
+}
+
+/** What is to be done, and what not. */
+export interface MaintenancePlan {
+  tasks: Task[];
+  leftOut: LeftOut[];
+  warnings: string[];
+}
+
+/** What a table was like at one moment. */
+export interface Figures {
+  sizeBytes: number;
+  deadRows: number;
+  xidAge: number;
+}
+
+/** What became of a task. "left": the window closed before its turn, or in its midst. */
+export interface TaskResult {
+  verb: Task['verb'];
+  object: string;
+  why: string;
+  outcome: 'done' | 'skipped' | 'vanished' | 'failed' | 'left';
+  /** Why it was not done. */
+  reason: string | null;
+  seconds: number;
+  before: Figures | null;
+  after: Figures | null;
+}
