@@ -3,6 +3,7 @@ import type { Settings } from '../config/settings.ts';
 import { humanBytes } from '../output/human.ts';
 import type { Db } from '../pg/connection.ts';
 import { isTransactionPooling } from '../partition/server.ts';
+import { isOtherHost } from '../process/this-host.ts';
 import { getServerTime, grants, type SessionFactsRow } from '../sql/doctor.ts';
 import { visible } from '../sql/quote.ts';
 import { finding, ok, type Finding } from './finding.ts';
@@ -164,8 +165,7 @@ const lowDisk = 0.1;
 async function checkDisk(facts: SessionFactsRow): Promise<Finding> {
   const unknown = (text: string) => finding('server.disk', 'unknown', `free space is not known: ${text}`);
   const { dataDirectory, serverAddress } = facts;
-  if (serverAddress !== null && !/^(127\.|::1$)/.test(serverAddress))
-    return unknown('the server is another host');
+  if (isOtherHost(serverAddress)) return unknown('the server is another host');
   if (dataDirectory === null || dataDirectory === '') {
     return unknown('data_directory may not be read (grant pg_read_all_settings)');
   }

@@ -1,10 +1,14 @@
 import type { Check } from '../check.ts';
+import { archiving } from './archiving.ts';
 import { connections } from './connections.ts';
+import { disk } from './disk.ts';
 import { indexes } from './indexes.ts';
 import { locks } from './locks.ts';
 import { replication } from './replication.ts';
+import { sizes } from './sizes.ts';
 import { slots } from './slots.ts';
 import { standby } from './standby.ts';
+import { statements } from './statements.ts';
 import { transactions } from './transactions.ts';
 import { wraparound } from './wraparound.ts';
 
@@ -18,4 +22,8 @@ export const builtIn: readonly Check[] = [
   ...standby,
   ...slots,
   ...indexes,
+  ...archiving,
+  ...sizes,
+  ...disk,
+  ...statements,
 ];
