@@ -4,6 +4,7 @@ import type * as Backup from './groups/backup.ts';
 import type * as Daily from './groups/daily.ts';
 import type * as Health from './groups/health.ts';
 import type * as Maintenance from './groups/maintenance.ts';
+import type * as Inspect from './groups/inspect.ts';
 import type * as Rare from './groups/rare.ts';
 import type * as Rows from './groups/rows.ts';
 import type * as Setup from './groups/setup.ts';
@@ -63,6 +64,11 @@ async function maintenance(name: Group<typeof Maintenance>): Promise<CommandModu
   return { command: group[name], runCommand: group.runCommand };
 }
 
+async function inspect(name: Group<typeof Inspect>): Promise<CommandModule> {
+  const group = await import('./groups/inspect.ts');
+  return { command: group[name], runCommand: group.runCommand };
+}
+
 /** What a command needs to run, loaded together. */
 export interface CommandModule {
   command: CommandDefinition;
@@ -88,6 +94,7 @@ export const nouns: Record<string, string> = {
   rows: 'delete, move and mask rows of large tables, batch by batch',
   health: 'say what is wrong, why it matters and what mends it',
   maintenance: 'vacuum, analyze and rebuild what needs it, in the order of need',
+  inspect: 'show what the server does, what is large and what is slow',
   config: 'show, check and describe the configuration',
 };
 
@@ -407,6 +414,48 @@ export const commands: CommandEntry[] = [
     verb: 'analyze',
     summary: 'gather the statistics that are old or missing',
     load: () => maintenance('maintenanceAnalyze'),
+  },
+  {
+    noun: 'inspect',
+    verb: 'activity',
+    summary: 'show what runs and what is idle in a transaction, longest first',
+    load: () => inspect('inspectActivity'),
+  },
+  {
+    noun: 'inspect',
+    verb: 'locks',
+    summary: 'show who waits for whom, and what would end the wait',
+    load: () => inspect('inspectLocks'),
+  },
+  {
+    noun: 'inspect',
+    verb: 'slow',
+    summary: 'show the statements that cost most',
+    load: () => inspect('inspectSlow'),
+  },
+  {
+    noun: 'inspect',
+    verb: 'connections',
+    summary: 'show who takes the connections',
+    load: () => inspect('inspectConnections'),
+  },
+  {
+    noun: 'inspect',
+    verb: 'sizes',
+    summary: 'show the largest tables with their indexes and TOAST',
+    load: () => inspect('inspectSizes'),
+  },
+  {
+    noun: 'inspect',
+    verb: 'tables',
+    summary: 'show how tables are written, read and vacuumed',
+    load: () => inspect('inspectTables'),
+  },
+  {
+    noun: 'inspect',
+    verb: 'indexes',
+    summary: 'show indexes by size and use',
+    load: () => inspect('inspectIndexes'),
   },
   {
     noun: 'config',

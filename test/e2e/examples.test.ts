@@ -114,6 +114,8 @@ function harmless(example: string, definition: CommandDefinition): string {
     // The example is of another day; what lies in the archive is of this one.
     .replace(/--to "time:[^"]*" --data-dir/, '--to latest --data-dir')
     .replace(shownBackup, backup)
+    // Ends with Ctrl-C only.
+    .replace(/ --watch( \d+)?/, '')
     .replace('--url postgresql://me@db/factory', '--url "$DATABASE_URL"');
   // Here a configuration exists, and it is never overwritten.
   if (/^dbops init\b/.test(line) && !/ --(output|stdout)\b/.test(line)) return `${line} --stdout`;

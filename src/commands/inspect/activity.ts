@@ -1,0 +1,36 @@
+import { unseenSessions } from '../../inspect/look.ts';
+import { humanSeconds } from '../../output/human.ts';
+import { listActivity, type ActivityRow } from '../../sql/inspect-activity.ts';
+import { visible } from '../../sql/quote.ts';
+import { defineInspection, shownQuery } from './inspection.ts';
+
+const seconds = (value: number | null) => (value === null ? '' : humanSeconds(Math.max(0, value)));
+
+export const command = defineInspection<object, ActivityRow>({
+  examples: [
+    {
+      command: 'dbops inspect activity',
+      about: 'what runs, and what is idle in a transaction, longest first',
+    },
+    { command: 'dbops inspect activity --watch 5', about: 'again every five seconds; Ctrl-C ends it' },
+  ],
+  notes:
+    'Sessions of all databases, without this one. Sessions that are idle outside of a transaction: inspect connections.',
+  look: async (db, limit) => ({
+    rows: await listActivity(db, limit),
+    notes: [],
+    unseen: await unseenSessions(db),
+  }),
+  nothing: 'no session that this role may see does anything',
+  columns: [
+    { title: 'pid', value: (row) => String(row.pid), align: 'right' },
+    { title: 'transaction', value: (row) => seconds(row.transactionSeconds), align: 'right' },
+    { title: 'state', value: (row) => `${row.state} ${seconds(row.stateSeconds)}` },
+    { title: 'waits for', value: (row) => row.waitsFor ?? '' },
+    {
+      title: 'who',
+      value: (row) => visible(`${row.user || row.backendType}@${row.database} ${row.application}`.trim()),
+    },
+    { title: 'statement', value: (row) => shownQuery(row.query) },
+  ],
+});

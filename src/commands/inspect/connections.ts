@@ -1,0 +1,43 @@
+import { unseenSessions } from '../../inspect/look.ts';
+import { humanSeconds } from '../../output/human.ts';
+import { connectionsUsed, type ConnectionsRow } from '../../sql/health-connections.ts';
+import { listConnectionGroups, type ConnectionGroupRow } from '../../sql/inspect-activity.ts';
+import { visible } from '../../sql/quote.ts';
+import { defineInspection } from './inspection.ts';
+
+export const command = defineInspection<object, ConnectionGroupRow>({
+  examples: [
+    { command: 'dbops inspect connections', about: 'who takes the connections, and what they do with them' },
+    { command: 'dbops inspect connections --json', about: 'the same for programs' },
+  ],
+  look: async (db, limit) => {
+    const rows = await listConnectionGroups(db, limit);
+    const unseen = await unseenSessions(db);
+    const [used] = unseen.length > 0 ? [] : await db.query<ConnectionsRow>(connectionsUsed());
+    const notes =
+      used === undefined ? [] : [`${String(used.used)} of ${String(used.available)} connections are taken`];
+    return { rows, notes, unseen };
+  },
+  nothing: 'there is no session',
+  columns: [
+    { title: 'database', value: (row) => visible(row.database) },
+    { title: 'role', value: (row) => visible(row.user) },
+    { title: 'application', value: (row) => visible(row.application) },
+    { title: 'from', value: (row) => row.client ?? (row.hidden > 0 ? 'not seen' : 'socket') },
+    { title: 'sessions', value: (row) => String(row.sessions), align: 'right' },
+    { title: 'active', value: (row) => known(row, row.active), align: 'right' },
+    { title: 'idle', value: (row) => known(row, row.idle), align: 'right' },
+    { title: 'in transaction', value: (row) => known(row, row.idleInTransaction), align: 'right' },
+    {
+      title: 'longest idle',
+      value: (row) =>
+        row.longestIdleSeconds === null ? '' : humanSeconds(Math.max(0, row.longestIdleSeconds)),
+      align: 'right',
+    },
+  ],
+});
+
+/** A count of states that were not seen would be a lie. */
+function known(row: ConnectionGroupRow, count: number): string {
+  return row.hidden > 0 ? '?' : String(count);
+}
