@@ -5,18 +5,15 @@ import { buffer } from 'node:stream/consumers';
 import fs from 'node:fs';
 import path from 'node:path';
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest';
-import { openStore, type StoreOptions } from '../../src/storage/open.ts';
-import type { Store } from '../../src/storage/store.ts';
 import { createWithStores } from '../support/backup-job.ts';
 import {
   internalError,
   slowDown,
-  startFaultProxy,
   storageFull,
   type Fault,
-  type FaultProxy,
   type ProxiedRequest,
 } from '../support/fault-proxy.ts';
+import { quick, startFaultyBucket, type FaultyBucket } from '../support/faulty-bucket.ts';
 import {
   startSite,
   verifyUnpacked,
@@ -24,43 +21,32 @@ import {
   unpack,
   type PhysicalSite,
 } from '../support/physical.ts';
-import { startS3, whyNoS3, type S3Server } from '../support/s3.ts';
+import { whyNoS3 } from '../support/s3.ts';
 
 const missing = whyNoBasebackup() ?? whyNoS3();
-const quick: StoreOptions = {
-  partSizeBytes: 5 * 1024 * 1024,
-  retryDelayMs: 5,
-  attempts: 4,
-  idleTimeoutMs: 1000,
-};
 
 let site: PhysicalSite;
-let server: S3Server;
-let proxy: FaultProxy;
-/** The same bucket, past the proxy. */
-let bucket: Store;
+let faulty: FaultyBucket;
+let proxy: FaultyBucket['proxy'];
+let bucket: FaultyBucket['bucket'];
+let disturb: FaultyBucket['disturb'];
 
 beforeAll(async () => {
   if (missing !== undefined) return;
   site = await startSite();
-  server = await startS3();
-  proxy = await startFaultProxy(server.endpoint);
-  bucket = await openStore(server.settings());
-  site.configure(`stores:\n${server.yaml('cold', { endpoint: proxy.endpoint })}`);
+  faulty = await startFaultyBucket();
+  ({ proxy, bucket, disturb } = faulty);
+  site.configure(`stores:\n${faulty.yaml}`);
   // zstd makes half of it: three parts of an upload.
   await site.db.query('create table bulk as select md5(i::text) as t from generate_series(1, 400000) as i');
 });
 afterAll(async () => {
-  await bucket?.close();
-  await proxy?.stop();
-  await server?.stop();
+  await faulty?.stop();
 });
 
 beforeEach(async (context) => {
   if (missing !== undefined) return context.skip(missing);
-  proxy.decide(undefined);
-  for await (const object of bucket.list('')) await bucket.delete(object.key);
-  for await (const upload of bucket.listUploads('')) await bucket.abortUpload(upload);
+  await faulty.empty();
 });
 
 async function stored(): Promise<string[]> {
@@ -70,15 +56,6 @@ async function stored(): Promise<string[]> {
   return keys;
 }
 
-/** Disturbs the first so many requests that are meant. */
-function disturb(isMeant: (request: ProxiedRequest) => boolean, fault: Fault, times = Infinity): void {
-  let left = times;
-  proxy.decide((request) => {
-    if (left === 0 || !isMeant(request)) return undefined;
-    left -= 1;
-    return fault;
-  });
-}
 const isTar = (request: ProxiedRequest) => request.key.endsWith('.tar.zst');
 const isPart = (request: ProxiedRequest) => isTar(request) && request.verb === 'UploadPart';
 
@@ -136,7 +113,7 @@ it.each([
 );
 
 it('its lease is given back when the manifest is there, and not before', async () => {
-  site.configure(`stores:\n${server.yaml('cold', { endpoint: proxy.endpoint })}`);
+  site.configure(`stores:\n${faulty.yaml}`);
   const asked: string[] = [];
   proxy.decide(({ method, key }) => void asked.push(`${method} ${path.basename(key)}`));
   await expectWhole();
@@ -155,7 +132,7 @@ it.each([
   async (_, isMeant, fault) => {
     const near = fs.mkdtempSync(path.join(site.dir, 'near-'));
     site.configure(
-      `stores:\n  near: { url: "file://${near}" }\n${server.yaml('cold', { endpoint: proxy.endpoint })}backup: { copies: [cold, near], required: 1 }\n`,
+      `stores:\n  near: { url: "file://${near}" }\n${faulty.yaml}backup: { copies: [cold, near], required: 1 }\n`,
     );
     disturb(isMeant, fault);
     const { made, error } = await createWithStores(site, 'base', quick);

@@ -4,8 +4,6 @@ import { execFileSync } from 'node:child_process';
 import { buffer } from 'node:stream/consumers';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { DbopsError } from '../../src/errors.ts';
-import { openStore, type StoreOptions } from '../../src/storage/open.ts';
-import type { Store } from '../../src/storage/store.ts';
 import { runWithStores } from '../support/archive-job.ts';
 import {
   archiveSetup,
@@ -25,39 +23,31 @@ import { createDatabase, waitUntil, type TestDatabase } from '../support/databas
 import {
   internalError,
   slowDown,
-  startFaultProxy,
   storageFull,
   type Fault,
-  type FaultProxy,
   type ProxiedRequest,
 } from '../support/fault-proxy.ts';
-import { startS3, whyNoS3, type S3Server } from '../support/s3.ts';
+import { quick, startFaultyBucket, type FaultyBucket } from '../support/faulty-bucket.ts';
+import { whyNoS3 } from '../support/s3.ts';
 
 const noS3 = whyNoS3();
-const quick: StoreOptions = {
-  partSizeBytes: 5 * 1024 * 1024,
-  retryDelayMs: 5,
-  attempts: 4,
-  idleTimeoutMs: 1000,
-};
 
 let db: TestDatabase;
 let setup: Setup;
-let server: S3Server;
-let proxy: FaultProxy;
-/** The same bucket, past the proxy. */
-let bucket: Store;
+let faulty: FaultyBucket;
+let proxy: FaultyBucket['proxy'];
+let bucket: FaultyBucket['bucket'];
+let disturb: FaultyBucket['disturb'];
 
 beforeAll(async () => {
   if (noS3 !== undefined) return;
   db = await createDatabase('archive_store');
-  server = await startS3();
-  proxy = await startFaultProxy(server.endpoint);
-  bucket = await openStore(server.settings());
+  faulty = await startFaultyBucket();
+  ({ proxy, bucket, disturb } = faulty);
   setup = archiveSetup(db);
   setup.configure(
     archiveYaml('', {
-      stores: server.yaml('cold', { endpoint: proxy.endpoint }),
+      stores: faulty.yaml,
       top: 'archive: { jobs: 1 }',
     }),
   );
@@ -69,17 +59,13 @@ beforeAll(async () => {
         from generate_series(1, 400) as g, generate_series(1, 1000) as i group by g`);
 });
 afterAll(async () => {
-  await bucket?.close();
-  await proxy?.stop();
-  await server?.stop();
+  await faulty?.stop();
   await db?.drop();
 });
 
 beforeEach(async (context) => {
   if (noS3 !== undefined) context.skip(noS3);
-  proxy.decide(undefined);
-  for await (const object of bucket.list('')) await bucket.delete(object.key);
-  for await (const upload of bucket.listUploads('')) await bucket.abortUpload(upload);
+  await faulty.empty();
   await startAfresh(setup);
   await makeTable(db);
   proxy.forget();
@@ -90,15 +76,6 @@ async function fill(): Promise<void> {
   await db.query("insert into events select 7000 + id, '2026-06-03', note from stash.bulk");
 }
 
-/** Disturbs the first so many requests that are asked for. */
-function disturb(isMeant: (request: ProxiedRequest) => boolean, fault: Fault, times = Infinity): void {
-  let left = times;
-  proxy.decide((request) => {
-    if (left === 0 || !isMeant(request)) return undefined;
-    left -= 1;
-    return fault;
-  });
-}
 const verb = (name: string) => (request: ProxiedRequest) => request.verb === name;
 const isPart = (request: ProxiedRequest) => request.key.endsWith('.zst');
 const partOf = (name: string) => (request: ProxiedRequest) => request.verb === name && isPart(request);
