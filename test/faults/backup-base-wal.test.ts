@@ -1,46 +1,39 @@
 // WAL that does not reach the archive while a base backup is made: the backup has failed, and the segment is named.
-import fs from 'node:fs';
-import path from 'node:path';
 import { beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { createBase, startFaultSite, type FaultSite } from '../support/base-faults.ts';
 import {
   backupFiles,
-  replacePrograms,
   rowsOf,
   slowly,
-  startSite,
   unpack,
   verifyUnpacked,
   walsender,
   whyNoBasebackup,
   withRestored,
   type PhysicalSite,
-  type ReplacedPrograms,
 } from '../support/physical.ts';
 
 const missing = whyNoBasebackup();
-const arguments_ = ['backup', 'create', '--kind', 'base'];
 
 let site: PhysicalSite;
-let programs: ReplacedPrograms;
+let programs: FaultSite['programs'];
+let startAfresh: FaultSite['startAfresh'];
 
 beforeAll(async () => {
   if (missing !== undefined) return;
-  site = await startSite();
-  programs = replacePrograms(site);
+  ({ site, programs, startAfresh } = await startFaultSite());
 });
 
 describe('WAL that does not come', () => {
   beforeEach(async (context) => {
     if (missing !== undefined) return context.skip(missing);
-    programs.replace('pg_basebackup', undefined);
-    programs.replace('zstd', undefined);
-    fs.rmSync(path.join(site.store, site.systemIdentifier, 'backup'), { recursive: true, force: true });
+    startAfresh();
     await site.archive();
   });
 
   it('archive_command says that segments are safe, and they are not: the first one is named', async () => {
     await site.archive({ skip: '*' });
-    const { code, stderr } = await site.run(arguments_, programs.env);
+    const { code, stderr } = await site.run(createBase, programs.env);
     expect([code, stderr]).toEqual([
       7,
       expect.stringMatching(
@@ -57,7 +50,7 @@ describe('WAL that does not come', () => {
 
   it('a gap before the stop segment is found', async () => {
     programs.replace('pg_basebackup', slowly);
-    const running = site.spawn(arguments_, programs.env);
+    const running = site.spawn(createBase, programs.env);
     await walsender(site);
     const [hole] = await site.db.query<{ name: string }>(
       'select pg_walfile_name(pg_current_wal_lsn() + 16777216) as name',
@@ -77,7 +70,7 @@ describe('WAL that does not come', () => {
 
   it('archive_command fails and our session is lost: it is not waited for without end', async () => {
     programs.replace('pg_basebackup', slowly);
-    const running = site.spawn(arguments_, programs.env);
+    const running = site.spawn(createBase, programs.env);
     await walsender(site);
     await site.archive({ fail: '*' });
     const ended = await site.db.query(
@@ -91,7 +84,7 @@ describe('WAL that does not come', () => {
 
   it('archive_command fails from the middle on: PostgreSQL would wait for ever, and dbops does not', async () => {
     programs.replace('pg_basebackup', slowly);
-    const running = site.spawn(arguments_, programs.env);
+    const running = site.spawn(createBase, programs.env);
     await walsender(site);
     await site.archive({ fail: '*' });
     const { code, stderr } = await running.done;

@@ -4,38 +4,33 @@ import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { createBase, startFaultSite, type FaultSite } from '../support/base-faults.ts';
 import { databaseUrl, waitUntil } from '../support/database.ts';
 import {
   backupFiles,
-  replacePrograms,
   siteYaml,
   slowly,
-  startSite,
   unpack,
   verifyUnpacked,
   walsender,
   whyNoBasebackup,
   type PhysicalSite,
-  type ReplacedPrograms,
 } from '../support/physical.ts';
 
 const missing = whyNoBasebackup();
-const arguments_ = ['backup', 'create', '--kind', 'base'];
 
 let site: PhysicalSite;
-let programs: ReplacedPrograms;
+let programs: FaultSite['programs'];
+let startAfresh: FaultSite['startAfresh'];
 
 beforeAll(async () => {
   if (missing !== undefined) return;
-  site = await startSite();
-  programs = replacePrograms(site);
+  ({ site, programs, startAfresh } = await startFaultSite());
 });
 
 beforeEach((context) => {
   if (missing !== undefined) return context.skip(missing);
-  programs.replace('pg_basebackup', undefined);
-  programs.replace('zstd', undefined);
-  fs.rmSync(path.join(site.store, site.systemIdentifier, 'backup'), { recursive: true, force: true });
+  startAfresh();
 });
 
 const lastState = async () => {
@@ -100,7 +95,7 @@ describe('a program', () => {
     ['zstd', 'fails at its end', '"$real" "$@"; exit 3', /zstd ended with exit code 3/],
   ] as const)('%s %s', async (name, _, script, words) => {
     programs.replace(name, script);
-    const { code, stderr } = await site.run(arguments_, programs.env);
+    const { code, stderr } = await site.run(createBase, programs.env);
     expect([code, stderr]).toEqual([7, expect.stringMatching(words)]);
     expect(backupFiles(site)).toEqual([]);
     expect(await lastState()).toBe('failed');
@@ -108,7 +103,7 @@ describe('a program', () => {
 
   it('that failed leaves nothing to the next run', async () => {
     programs.replace('pg_basebackup', 'exit 1');
-    expect((await site.run(arguments_, programs.env)).code).toBe(7);
+    expect((await site.run(createBase, programs.env)).code).toBe(7);
     await expectNextToBeClean();
   });
 });
@@ -117,7 +112,7 @@ describe('in the middle', () => {
   beforeEach(() => programs.replace('pg_basebackup', slowly));
 
   it('dbops is killed: its programs end, and the next run takes its lease over', async () => {
-    const running = site.spawn(arguments_, programs.env);
+    const running = site.spawn(createBase, programs.env);
     await walsender(site);
     running.kill('SIGKILL');
     await running.done;
@@ -129,7 +124,7 @@ describe('in the middle', () => {
   });
 
   it('it is interrupted: nothing is left', async () => {
-    const running = site.spawn(arguments_, programs.env);
+    const running = site.spawn(createBase, programs.env);
     await walsender(site);
     running.kill('SIGINT');
     const { code } = await running.done;
@@ -139,7 +134,7 @@ describe('in the middle', () => {
   });
 
   it('the walsender is terminated', async () => {
-    const running = site.spawn(arguments_, programs.env);
+    const running = site.spawn(createBase, programs.env);
     const pid = await walsender(site);
     await site.db.query('select pg_terminate_backend($1)', [pid]);
     const { code, stderr } = await running.done;
@@ -149,7 +144,7 @@ describe('in the middle', () => {
   });
 
   it('the server is restarted', async () => {
-    const running = site.spawn(arguments_, programs.env);
+    const running = site.spawn(createBase, programs.env);
     await walsender(site);
     await site.server.kill9();
     const { code } = await running.done;
@@ -161,11 +156,11 @@ describe('in the middle', () => {
   });
 
   it('a second run is refused, from this database and from another one', async () => {
-    const running = site.spawn(arguments_, programs.env);
+    const running = site.spawn(createBase, programs.env);
     await walsender(site);
-    const here = await site.run(arguments_);
+    const here = await site.run(createBase);
     expect([here.code, here.stderr]).toEqual([4, expect.stringContaining('another dbops run works on')]);
-    const there = await site.run(arguments_, { DATABASE_URL: databaseUrl(site.db.url, 'template1') });
+    const there = await site.run(createBase, { DATABASE_URL: databaseUrl(site.db.url, 'template1') });
     expect([there.code, there.stderr]).toEqual([
       4,
       expect.stringMatching(/another base backup of this cluster is being made: \S+ by process \d+ on host/),
@@ -177,7 +172,7 @@ describe('in the middle', () => {
   });
 
   it('another run takes the lease: this one does not come into being', async () => {
-    const running = site.spawn(arguments_, programs.env);
+    const running = site.spawn(createBase, programs.env);
     await walsender(site);
     const file = path.join(site.store, site.systemIdentifier, 'backup/cluster/lease.json');
     const lease = JSON.parse(fs.readFileSync(file, 'utf8')) as Record<string, unknown>;
@@ -194,7 +189,7 @@ describe('in the middle', () => {
   it('no password stands in the arguments of a program', async () => {
     const password = 'hunter2-and-more';
     await site.db.query(`create role copier login superuser password '${password}'`);
-    const running = site.spawn(arguments_, {
+    const running = site.spawn(createBase, {
       ...programs.env,
       DATABASE_URL: site.db.url.replace('//postgres@', `//copier:${password}@`),
     });
@@ -234,7 +229,7 @@ describe('the disk of the store is full', () => {
     const mounted = spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', disk], { stdio: 'ignore' });
     if (mounted.status !== 0) return context.skip('a small disk cannot be mounted here');
     site.configure(siteYaml(path.join(disk, 'store')));
-    const { code, stderr } = await site.run(arguments_, programs.env);
+    const { code, stderr } = await site.run(createBase, programs.env);
     site.configure(siteYaml(site.store));
     expect([code, stderr]).toEqual([7, expect.stringContaining('the disk is full')]);
     const left = fs.readdirSync(path.join(disk, 'store'), { recursive: true, withFileTypes: true });
