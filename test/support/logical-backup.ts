@@ -3,8 +3,9 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 import { inject } from 'vitest';
-import type { BackupManifest } from '../../src/backup/manifest.ts';
+import type { BackupManifest, LogicalPart } from '../../src/backup/manifest.ts';
 import { filesIn } from './archive-run.ts';
+import { afterFile } from './cleanup.ts';
 import type { CliResult } from './cli.ts';
 import { createDatabase, type Querier, type TestDatabase } from './database.ts';
 import { createWorkspace, type Workspace } from './workspace.ts';
@@ -23,6 +24,20 @@ export function logicalSetup(db: Pick<TestDatabase, 'url' | 'query'>, more = '')
   const work = path.join(workspace.dir, 'work');
   workspace.configure(logicalYaml(store, work, more));
   return { ...workspace, db, store, work };
+}
+
+/** The same for a database of its own that is filled; it is dropped after the tests of the file. */
+export async function filledSetup(name: string): Promise<{ db: TestDatabase; setup: LogicalSetup }> {
+  const db = await createDatabase(name);
+  afterFile(() => db.drop());
+  await fillDatabase(db);
+  return { db, setup: logicalSetup(db) };
+}
+
+/** The rows of each table of the application, as a manifest says. */
+export function rowCounts(logical: LogicalPart | null): Record<string, number | null | undefined> {
+  const tables = (logical?.tables ?? []).filter((table) => table.schema !== 'dbops');
+  return Object.fromEntries(tables.map((table) => [table.name, table.rows]));
 }
 
 /** `more` stands below "backup:", indented by two. */

@@ -1,12 +1,11 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { LogicalPart } from '../../../src/backup/manifest.ts';
-import { createDatabase, type TestDatabase } from '../../support/database.ts';
+import type { TestDatabase } from '../../support/database.ts';
 import {
   createBackup,
-  fillDatabase,
-  logicalSetup,
+  filledSetup,
   read,
   restoreByHand,
+  rowCounts,
   rowsOf,
   whyNoDump,
   type LogicalSetup,
@@ -18,20 +17,11 @@ let setup: LogicalSetup;
 const made: TestDatabase[] = [];
 
 beforeAll(async () => {
-  db = await createDatabase('logical_part');
-  await fillDatabase(db);
-  setup = logicalSetup(db);
+  ({ db, setup } = await filledSetup('logical_part'));
 });
 afterAll(async () => {
-  for (const item of [db, ...made]) await item.drop();
+  for (const item of made) await item.drop();
 });
-
-const rowCounts = (logical: LogicalPart | null) =>
-  Object.fromEntries(
-    (logical?.tables ?? [])
-      .filter((table) => table.schema !== 'dbops')
-      .map((table) => [table.name, table.rows]),
-  );
 
 describe.skipIf(noDump !== undefined)('a backup of a part', () => {
   it('holds a partitioned table with its leaves, types, triggers and sequences', async () => {

@@ -6,10 +6,11 @@ import { createDatabase, waitUntil, type TestDatabase } from '../../support/data
 import {
   backupsIn,
   createBackup,
-  fillDatabase,
+  filledSetup,
   logicalSetup,
   read,
   restoreByHand,
+  rowCounts,
   rowsOf,
   whyNoDump,
   type LogicalSetup,
@@ -21,22 +22,13 @@ let setup: LogicalSetup;
 const made: TestDatabase[] = [];
 
 beforeAll(async () => {
-  db = await createDatabase('logical');
-  await fillDatabase(db);
-  setup = logicalSetup(db);
+  ({ db, setup } = await filledSetup('logical'));
 });
 afterAll(async () => {
-  for (const item of [db, ...made]) await item.drop();
+  for (const item of made) await item.drop();
 });
 
 const tables = ['shop.orders_01', 'shop.orders_02', '"We""ird Name"', 'nothing', 'log_lines'];
-
-const rowCounts = (logical: LogicalPart | null) =>
-  Object.fromEntries(
-    (logical?.tables ?? [])
-      .filter((table) => table.schema !== 'dbops')
-      .map((table) => [table.name, table.rows]),
-  );
 
 describe.skipIf(noDump !== undefined)('a logical backup', () => {
   for (const how of [[], ['--stream']]) {
