@@ -228,22 +228,18 @@ it('names that need quotes, a key to itself, rows that look like commands, a par
   expect(await shop.query('select id from sales.basis')).toHaveLength(1);
 });
 
+/** Restores the items beside themselves, and returns what is said of it. */
+async function restoreItems(): Promise<string> {
+  const into = ['--table', 'sales.items', '--into', 'checked.items', '--yes'];
+  const { code, stderr } = await site.run(['restore', 'table', backups['logical']!, ...into]);
+  expect(code, stderr).toBe(0);
+  return stderr;
+}
+
 it('a foreign key is told of where its table is not here, or its rows are gone', async () => {
   await shop.query('alter table sales.orders rename to ordered');
   try {
-    const { code, stderr } = await site.run([
-      ...[
-        'restore',
-        'table',
-        backups['logical']!,
-        '--table',
-        'sales.items',
-        '--into',
-        'checked.items',
-        '--yes',
-      ],
-    ]);
-    expect(code, stderr).toBe(0);
+    const stderr = await restoreItems();
     expect(stderr).toContain(
       'foreign key items_order_id_fkey of sales.items is left out: sales.orders is not here',
     );
@@ -253,19 +249,7 @@ it('a foreign key is told of where its table is not here, or its rows are gone',
   await shop.query(
     'drop table checked.items; begin; alter table sales.items disable trigger all; set local session_replication_role = replica; delete from sales.orders where id = 7; commit',
   );
-  const { code, stderr } = await site.run([
-    ...[
-      'restore',
-      'table',
-      backups['logical']!,
-      '--table',
-      'sales.items',
-      '--into',
-      'checked.items',
-      '--yes',
-    ],
-  ]);
-  expect(code, stderr).toBe(0);
+  const stderr = await restoreItems();
   expect(stderr).toMatch(/foreign key items_order_id_fkey of sales\.items is not made, or not validated/);
   expect(await shop.query('select count(*)::int from checked.items')).toEqual([{ count: 500 }]);
 });
