@@ -10,6 +10,7 @@ import { slots } from './slots.ts';
 import { standby } from './standby.ts';
 import { statements } from './statements.ts';
 import { transactions } from './transactions.ts';
+import { vacuum } from './vacuum.ts';
 import { wraparound } from './wraparound.ts';
 
 /** Every check that dbops has, in the order of the report. Those of the configuration come behind them. */
@@ -22,6 +23,7 @@ export const builtIn: readonly Check[] = [
   ...standby,
   ...slots,
   ...archiving,
+  ...vacuum,
   ...indexes,
   ...sizes,
   ...disk,
