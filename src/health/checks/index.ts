@@ -1,5 +1,6 @@
 import type { Check } from '../check.ts';
 import { archiving } from './archiving.ts';
+import { backups } from './backups.ts';
 import { connections } from './connections.ts';
 import { disk } from './disk.ts';
 import { indexes } from './indexes.ts';
@@ -25,6 +26,7 @@ export const builtIn: readonly Check[] = [
   ...archiving,
   ...vacuum,
   ...indexes,
+  ...backups,
   ...sizes,
   ...disk,
   ...statements,
