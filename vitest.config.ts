@@ -7,7 +7,8 @@ export default defineConfig({
     // Each worker starts dbops and psql processes of its own and shares the server with the others.
     maxWorkers: 2,
     projects: [
-      { test: { name: 'unit', include: ['test/unit/**/*.test.ts'] } },
+      // They leave nothing behind: one process reads the modules once for all of them.
+      { test: { name: 'unit', include: ['test/unit/**/*.test.ts'], isolate: false } },
       { test: { name: 'integration', include: ['test/integration/**/*.test.ts'], ...server } },
       { test: { name: 'faults', include: ['test/faults/**/*.test.ts'], ...server } },
       { test: { name: 'e2e', include: ['test/e2e/**/*.test.ts'], ...server } },
