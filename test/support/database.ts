@@ -48,14 +48,14 @@ export function serverVersion(): number {
   return inject('postgres').version;
 }
 
-/** Creates a database with nothing in it. A name is only a help when reading logs: it is made unique. */
-export async function createDatabase(name = 'test'): Promise<TestDatabase> {
-  return createDatabaseOn(inject('postgres').url, name);
+/** Creates a database: empty, or a clone of one to which nobody is connected. Its name, a help in logs, is made unique. */
+export async function createDatabase(name = 'test', template = TEMPLATE): Promise<TestDatabase> {
+  return createDatabaseOn(inject('postgres').url, name, template);
 }
 
-async function createDatabaseOn(serverUrl: string, label: string): Promise<TestDatabase> {
+async function createDatabaseOn(serverUrl: string, label: string, template: string): Promise<TestDatabase> {
   const name = `dbops_${label.slice(0, 40)}_${randomBytes(5).toString('hex')}`;
-  await runOnce(serverUrl, `create database ${pg.escapeIdentifier(name)} template ${TEMPLATE}`);
+  await runOnce(serverUrl, `create database ${pg.escapeIdentifier(name)} template ${pg.escapeIdentifier(template)}`);
   const url = databaseUrl(serverUrl, name);
   const clients = new Set<pg.Client>();
   const connect = async (): Promise<pg.Client> => {

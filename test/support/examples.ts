@@ -105,16 +105,26 @@ export interface ExampleShell {
   run: (line: string) => Promise<CliResult>;
 }
 
-/** Loads the example into a database of its own. Both are removed after the tests of the file. */
+let example: Promise<TestDatabase> | undefined;
+
+/** What the databases of a file are clones of; it is dropped after its tests. */
+async function loadExample(): Promise<TestDatabase> {
+  const database = await createDatabase('example');
+  afterFile(() => database.drop());
+  await loadExampleSchema(database.url, { now: today });
+  generateExampleRows(database.url, rows);
+  return database;
+}
+
+/** Clones the example into a database of its own. Both are removed after the tests of the file. */
 export async function openExampleShell(): Promise<ExampleShell> {
-  const database = await createDatabase('examples');
+  const original = await (example ??= loadExample());
+  const database = await createDatabase('examples', original.name);
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'dbops-examples-'));
   afterFile(async () => {
     fs.rmSync(dir, { recursive: true, force: true });
     await database.drop();
   });
-  await loadExampleSchema(database.url, { now: today });
-  generateExampleRows(database.url, rows);
   const work = path.join(dir, 'work');
   const bin = path.join(dir, 'bin');
   fs.mkdirSync(work);
