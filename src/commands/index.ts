@@ -1,6 +1,7 @@
 import type { CommandDefinition } from './command.ts';
 import type * as Archive from './groups/archive.ts';
 import type * as Backup from './groups/backup.ts';
+import type * as Capacity from './groups/capacity.ts';
 import type * as Daily from './groups/daily.ts';
 import type * as Health from './groups/health.ts';
 import type * as Maintenance from './groups/maintenance.ts';
@@ -69,6 +70,11 @@ async function inspect(name: Group<typeof Inspect>): Promise<CommandModule> {
   return { command: group[name], runCommand: group.runCommand };
 }
 
+async function capacity(name: Group<typeof Capacity>): Promise<CommandModule> {
+  const group = await import('./groups/capacity.ts');
+  return { command: group[name], runCommand: group.runCommand };
+}
+
 /** What a command needs to run, loaded together. */
 export interface CommandModule {
   command: CommandDefinition;
@@ -95,6 +101,7 @@ export const nouns: Record<string, string> = {
   health: 'say what is wrong, why it matters and what mends it',
   maintenance: 'vacuum, analyze and rebuild what needs it, in the order of need',
   inspect: 'show what the server does, what is large and what is slow',
+  capacity: 'record what grows, and forecast when it is used up',
   config: 'show, check and describe the configuration',
 };
 
@@ -456,6 +463,18 @@ export const commands: CommandEntry[] = [
     verb: 'indexes',
     summary: 'show indexes by size and use',
     load: () => inspect('inspectIndexes'),
+  },
+  {
+    noun: 'capacity',
+    verb: 'record',
+    summary: 'keep the figures of today, for forecasts',
+    load: () => capacity('capacityRecord'),
+  },
+  {
+    noun: 'capacity',
+    verb: 'forecast',
+    summary: 'say what grows, and when disks, sequences and transaction ids are used up',
+    load: () => capacity('capacityForecast'),
   },
   {
     noun: 'config',

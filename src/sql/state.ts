@@ -104,6 +104,17 @@ const migrations: readonly (readonly string[])[] = [
        at timestamptz not null default pg_catalog.clock_timestamp(),
        primary key (drill, is_after))`,
   ],
+  [
+    // One a day: what is recorded again on the same day replaces it.
+    `create table $schema.sample (
+       kind text not null check (kind in ('database', 'table', 'disk', 'sequence', 'xid')),
+       object text not null,
+       day date not null,
+       value int8 not null,
+       bound int8,
+       taken_at timestamptz not null,
+       primary key (kind, object, day))`,
+  ],
 ];
 
 /** The version that this dbops writes. */

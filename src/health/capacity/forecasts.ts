@@ -1,0 +1,68 @@
+import type { Db } from '../../pg/connection.ts';
+import { listSamples, sampleKinds, type SampleKind } from '../../sql/samples.ts';
+import { findStateVersion } from '../../sql/state.ts';
+import { forecast, type Forecast, type Point } from './forecast.ts';
+
+/** The version of the state schema that has samples. */
+const sampleVersion = 4;
+
+export interface ObjectForecast extends Forecast {
+  kind: SampleKind;
+  object: string;
+  /** When its bound is likely reached; null where no end is in sight. */
+  reachedAt: Date | null;
+}
+
+/** What to forecast. */
+interface Question {
+  schema: string;
+  now: Date;
+  /** How far back samples count. */
+  days: number;
+  kinds: readonly SampleKind[];
+}
+
+/** Forecasts of all that was sampled: what ends first comes first, then what grows most within its kind. */
+export async function listForecasts(
+  db: Db,
+  { schema, now, days, kinds }: Question,
+): Promise<ObjectForecast[]> {
+  if ((await findStateVersion(db, schema)) < sampleVersion) return [];
+  const since = new Date(now.getTime() - days * 86_400_000);
+  const series = new Map<string, { kind: SampleKind; object: string; points: Point[] }>();
+  for (const { kind, object, takenAt, value, bound } of await listSamples(db, schema, since)) {
+    if (!kinds.includes(kind)) continue;
+    const key = `${kind} ${object}`;
+    const known = series.get(key) ?? { kind, object, points: [] };
+    known.points.push({ at: takenAt, value, bound });
+    series.set(key, known);
+  }
+  return [...series.values()].map(forecastOf).sort(byUrgency);
+}
+
+function forecastOf({
+  kind,
+  object,
+  points,
+}: {
+  kind: SampleKind;
+  object: string;
+  points: Point[];
+}): ObjectForecast {
+  const made = forecast(points);
+  const last = points.at(-1)?.at.getTime() ?? 0;
+  const end = made.daysUntil === null ? Infinity : last + made.daysUntil.likely * 86_400_000;
+  // A date has its limits, and so has a forecast: beyond a century there is no end in sight.
+  const isInSight = end - last < 100 * 366 * 86_400_000;
+  return { kind, object, ...made, reachedAt: isInSight ? new Date(end) : null };
+}
+
+function byUrgency(a: ObjectForecast, b: ObjectForecast): number {
+  const end = (item: ObjectForecast) => item.daysUntil?.likely ?? Infinity;
+  if (end(a) !== end(b)) return end(a) - end(b);
+  return (
+    sampleKinds.indexOf(a.kind) - sampleKinds.indexOf(b.kind) ||
+    (b.perDay?.likely ?? 0) - (a.perDay?.likely ?? 0) ||
+    b.value - a.value
+  );
+}
