@@ -423,6 +423,18 @@ export const commands: CommandEntry[] = [
     load: () => maintenance('maintenanceAnalyze'),
   },
   {
+    noun: 'maintenance',
+    verb: 'reindex',
+    summary: 'rebuild indexes concurrently, and remove what failed rebuilds left behind',
+    load: () => maintenance('maintenanceReindex'),
+  },
+  {
+    noun: 'maintenance',
+    verb: 'refresh',
+    summary: 'refresh the materialized views that are due, while readers go on',
+    load: () => maintenance('maintenanceRefresh'),
+  },
+  {
     noun: 'inspect',
     verb: 'activity',
     summary: 'show what runs and what is idle in a transaction, longest first',

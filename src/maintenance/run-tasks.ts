@@ -54,7 +54,8 @@ export async function runTasks(
   } finally {
     await progress.end();
   }
-  const after = byOid(await figuresAfter(context.db, oids, before));
+  const counted = tasks.flatMap(({ oid, verb }) => (oid !== null && isCounted(verb) ? [oid] : []));
+  const after = byOid(await figuresAfter(context.db, oids, counted, before));
   return results.map((result, index) => {
     const oid = tasks[index]?.oid ?? null;
     const of = (figures: Map<number, FiguresRow>) => figuresOf(oid === null ? undefined : figures.get(oid));
@@ -123,7 +124,8 @@ function outcomeOf(
   // undefined_table, undefined_object, invalid_schema_name
   if (state === '42P01' || state === '42704' || state === '3F000') return ['vanished', 'it is gone'];
   if (remainingMs(window) <= 0) return ['left', `the window closed at ${window.until ?? ''} in its midst`];
-  if (error.code === 'lock_timeout') return ['skipped', reason];
+  // What has no concurrent form: exclusion constraints, catalogs.
+  if (error.code === 'lock_timeout' || state === '0A000') return ['skipped', reason];
   return ['failed', reason];
 }
 
@@ -136,12 +138,24 @@ function told({ log }: JobContext, result: TaskResult): TaskResult {
   return result;
 }
 
+/** Whether the statistics count it; VACUUM FULL counts as the ANALYZE beside it. */
+function isCounted(verb: Task['verb']): boolean {
+  return verb.startsWith('vacuum') || verb === 'analyze';
+}
+
 /** Before PostgreSQL 15 statistics arrive by a process of their own, which takes a moment. */
-async function figuresAfter(db: Db, oids: number[], before: Map<number, FiguresRow>): Promise<FiguresRow[]> {
+async function figuresAfter(
+  db: Db,
+  oids: number[],
+  counted: number[],
+  before: Map<number, FiguresRow>,
+): Promise<FiguresRow[]> {
   const patience = performance.now() + (db.server.versionNum >= 150_000 ? 0 : 1000);
   for (;;) {
     const rows = await listFigures(db, oids);
-    const isThere = rows.every((row) => row.maintained > (before.get(row.oid)?.maintained ?? 0));
+    const isThere = rows.every(
+      (row) => !counted.includes(row.oid) || row.maintained > (before.get(row.oid)?.maintained ?? 0),
+    );
     if (isThere || performance.now() >= patience) return rows;
     await new Promise((resolve) => setTimeout(resolve, 100));
   }

@@ -1,8 +1,10 @@
 import type { JobContext } from '../partition/context.ts';
 import { withAdvisoryLock } from '../pg/advisory-lock.ts';
+import { keepRefreshed } from './refresh.ts';
+import { planLeftovers } from './reindex.ts';
 import { runTasks } from './run-tasks.ts';
 import type { MaintenancePlan, TaskResult } from './task.ts';
-import type { Window } from './window.ts';
+import { noWindow, type Window } from './window.ts';
 
 /** So many tasks of a plan are kept in the history. */
 const keptTasks = 200;
@@ -22,8 +24,18 @@ export async function runMaintenance(
       const kept = planned.tasks.slice(0, keptTasks).map(({ verb, target }) => ({ verb, ...target }));
       await history.begin(db, { tasks: planned.tasks.length, first: kept });
     }
-    return { plan: planned, results: await runTasks(context, planned.tasks, options) };
+    const results = await runTasks(context, planned.tasks, options);
+    await keepRefreshed(context, results);
+    return { plan: planned, results: [...results, ...(await cleanUp(context, results))] };
   });
+}
+
+/** What a rebuild of this run has left behind goes at once; the window does not count for what takes milliseconds. */
+async function cleanUp(context: JobContext, results: TaskResult[]): Promise<TaskResult[]> {
+  const hasFailed = results.some(({ verb, outcome }) => verb === 'reindex' && outcome !== 'done');
+  if (!hasFailed) return [];
+  const { tasks } = await planLeftovers(context.db);
+  return await runTasks(context, tasks, { jobs: 1, window: noWindow });
 }
 
 /** 0: all is done. 4: nothing is. 5: some is, and running it again does the rest. Pure. */

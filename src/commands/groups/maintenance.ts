@@ -2,3 +2,5 @@
 export { runCommand } from '../run.ts';
 export { command as maintenanceVacuum } from '../maintenance/vacuum.ts';
 export { command as maintenanceAnalyze } from '../maintenance/analyze.ts';
+export { command as maintenanceReindex } from '../maintenance/reindex.ts';
+export { command as maintenanceRefresh } from '../maintenance/refresh.ts';

@@ -1,0 +1,118 @@
+import { splitTable } from '../config/table-name.ts';
+import { DbopsError } from '../errors.ts';
+import { humanSeconds } from '../output/human.ts';
+import type { JobContext } from '../partition/context.ts';
+import type { LockMode } from '../sql/locks.ts';
+import {
+  listRefreshed,
+  listViews,
+  refreshSql,
+  saveRefreshed,
+  type ViewRow,
+} from '../sql/maintenance-views.ts';
+import { displayName, relation } from '../sql/quote.ts';
+import { ensureState } from '../state/history.ts';
+import type { LeftOut, MaintenancePlan, Task, TaskResult } from './task.ts';
+
+export interface RefreshRequest {
+  /** Refreshed whether due or not; with none, those of the configuration that are due. */
+  views: string[];
+  /** Where no concurrent refresh is possible, keep readers out instead. */
+  allowLock: boolean;
+}
+
+/**
+ * Which materialized views are refreshed: concurrently, so that readers go on. One that cannot be is left out with what it
+ * lacks, unless a lock is allowed. Throws table_not_found for what is named and is no materialized view.
+ */
+export async function planRefresh(
+  { db, settings, now }: Pick<JobContext, 'db' | 'settings' | 'now'>,
+  request: RefreshRequest,
+): Promise<MaintenancePlan> {
+  const isNamed = request.views.length > 0;
+  const wanted = isNamed ? request.views.map((view) => ({ view, everyMs: 0 })) : settings.maintenance.refresh;
+  if (wanted.length === 0) return { tasks: [], leftOut: [], warnings: [] };
+  const rows = await listViews(
+    db,
+    wanted.map(({ view }) => splitTable(view)),
+  );
+  const refreshed = new Map(
+    (await listRefreshed(db, settings.stateSchema)).map(({ object, at }) => [object, at]),
+  );
+  const tasks: Task[] = [];
+  const leftOut: LeftOut[] = [];
+  for (const { view, everyMs } of wanted) {
+    const name = splitTable(view);
+    const object = displayName(name);
+    const row = rows.find((item) => item.schema === name.schema && item.name === name.name);
+    if (row === undefined) {
+      if (isNamed)
+        throw new DbopsError('table_not_found', `there is no materialized view ${object} in this database`);
+      leftOut.push({ object, why: 'there is no materialized view of that name' });
+      continue;
+    }
+    const why = isNamed ? 'it was asked for' : dueReason(refreshed.get(object), everyMs, now);
+    if (why === undefined) continue;
+    const lacks = missing(row);
+    if (lacks === undefined) tasks.push(taskOf(row, why, settings.lockTimeoutMs, true));
+    else if (request.allowLock)
+      tasks.push(taskOf(row, `${why}; with readers kept out: ${lacks}`, settings.lockTimeoutMs, false));
+    else leftOut.push({ object, why: `${lacks}; --allow-lock refreshes it with readers kept out` });
+  }
+  return { tasks, leftOut, warnings: [] };
+}
+
+/** Undefined: it is fresh. Pure. */
+function dueReason(last: Date | undefined, everyMs: number, now: Date): string | undefined {
+  const every = humanSeconds(everyMs / 1000);
+  if (last === undefined) return `no refresh by dbops is known, and it is due every ${every}`;
+  const ageMs = now.getTime() - last.getTime();
+  return ageMs < everyMs
+    ? undefined
+    : `it was refreshed ${humanSeconds(ageMs / 1000)} ago, and is due every ${every}`;
+}
+
+function missing({ isPopulated, hasUniqueIndex }: ViewRow): string | undefined {
+  if (!isPopulated) return 'it was never populated, and its first refresh cannot be concurrent';
+  if (!hasUniqueIndex)
+    return 'a concurrent refresh takes a unique index on plain columns without a condition, and it has none';
+  return undefined;
+}
+
+function taskOf(view: ViewRow, why: string, lockTimeoutMs: number, isConcurrent: boolean): Task {
+  const mode: LockMode = isConcurrent ? 'EXCLUSIVE' : 'ACCESS EXCLUSIVE';
+  return {
+    verb: 'refresh',
+    target: { schema: view.schema, name: view.name },
+    oid: view.oid,
+    why,
+    change: {
+      summary: `refresh ${displayName(view)}`,
+      table: displayName(view),
+      kind: 'single',
+      lockTimeoutMs,
+      statementTimeoutMs: null,
+      event: 'maintenance_refresh',
+      steps: [{ sql: refreshSql(view, isConcurrent), locks: [{ table: relation(view), mode }], why }],
+    },
+  };
+}
+
+/** Keeps when views were refreshed, which decides when they are due again. A history that cannot be written is a warning. */
+export async function keepRefreshed(
+  { db, settings, log }: Pick<JobContext, 'db' | 'settings' | 'log'>,
+  results: TaskResult[],
+): Promise<void> {
+  const done = results.filter(({ verb, outcome }) => verb === 'refresh' && outcome === 'done');
+  if (done.length === 0) return;
+  try {
+    await ensureState(db, settings.stateSchema);
+    for (const { object } of done) await saveRefreshed(db, settings.stateSchema, object);
+  } catch (error) {
+    if (!(error instanceof DbopsError) || error.exitCode === 3) throw error;
+    log.warn(
+      { event: 'refresh_not_recorded', reason: error.message },
+      `when views were refreshed is not kept, and they are due again at the next run: ${error.message}`,
+    );
+  }
+}

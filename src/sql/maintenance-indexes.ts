@@ -1,0 +1,75 @@
+import type { Db } from '../pg/connection.ts';
+import { relation, type RelationName } from './quote.ts';
+
+/** An index that may be rebuilt, or was left behind by a rebuild. */
+export interface RebuildRow {
+  schema: string;
+  name: string;
+  oid: number;
+  tableSchema: string;
+  tableName: string;
+  tableOid: number;
+  /** From the catalog. */
+  sizeBytes: number;
+}
+
+const columns = `n.nspname as schema, c.relname as name, c.oid::int8::float8 as oid,
+             tn.nspname as "tableSchema", t.relname as "tableName", t.oid::int8::float8 as "tableOid",
+             c.relpages::float8 * pg_catalog.current_setting('block_size')::float8 as "sizeBytes"`;
+const joins = `from pg_catalog.pg_index as i
+        join pg_catalog.pg_class as c on c.oid = i.indexrelid
+        join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
+        join pg_catalog.pg_class as t on t.oid = i.indrelid
+        join pg_catalog.pg_namespace as tn on tn.oid = t.relnamespace`;
+
+/** A leftover, with whether something is at work on it. */
+export interface LeftoverRow extends RebuildRow {
+  isInUse: boolean;
+}
+
+/**
+ * Invalid indexes that REINDEX CONCURRENTLY left behind: _ccnew was to become the index, _ccold was it. While one is built
+ * its session holds SHARE UPDATE EXCLUSIVE on it and on its table (ReindexRelationConcurrently() of
+ * src/backend/commands/indexcmds.c); the progress view names the old index while it waits for writers. PostgreSQL 14 and
+ * later. Privilege: none. Locks: none.
+ */
+export async function listLeftovers(db: Db): Promise<LeftoverRow[]> {
+  return await db.query<LeftoverRow>({
+    text: `/* dbops:maintenance-indexes.leftovers */
+      select ${columns},
+             exists (select from pg_catalog.pg_locks as l
+                      where l.locktype = 'relation' and l.relation in (i.indexrelid, i.indrelid)
+                        and l.database = (select d.oid from pg_catalog.pg_database as d
+                                           where d.datname = pg_catalog.current_database())
+                        and l.mode in ('ShareUpdateExclusiveLock', 'AccessExclusiveLock')
+                        and l.pid is distinct from pg_catalog.pg_backend_pid()) as "isInUse"
+        ${joins}
+       where not i.indisvalid and c.relkind = 'i' and c.relname ~ '_cc(new|old)[0-9]*$'
+       order by c.relpages, n.nspname, c.relname`,
+  });
+}
+
+/** Indexes that a rebuild can work on: these, and those of these tables; the smallest first. Privilege: none. Locks: none. */
+export async function listRebuilds(
+  db: Db,
+  wanted: { indexes: number[]; tables: number[] },
+): Promise<RebuildRow[]> {
+  return await db.query<RebuildRow>({
+    text: `/* dbops:maintenance-indexes.rebuilds */
+      select ${columns}
+        ${joins}
+       where c.relkind = 'i' and (c.oid = any ($1::oid[]) or t.oid = any ($2::oid[])) and i.indisvalid
+       order by c.relpages, n.nspname, c.relname`,
+    values: [wanted.indexes, wanted.tables],
+  });
+}
+
+/** Locks: SHARE UPDATE EXCLUSIVE on table and index; waits for older transactions on the table, of which none waits for it. */
+export function reindexSql(index: RelationName): string {
+  return `/* dbops:maintenance-indexes.reindex */ reindex index concurrently ${relation(index)}`;
+}
+
+/** Locks: SHARE UPDATE EXCLUSIVE on the table, and at its end ACCESS EXCLUSIVE on the index, which nobody uses. */
+export function dropLeftoverSql(index: RelationName): string {
+  return `/* dbops:maintenance-indexes.drop */ drop index concurrently if exists ${relation(index)}`;
+}
