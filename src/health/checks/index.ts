@@ -5,6 +5,7 @@ import { connections } from './connections.ts';
 import { disk } from './disk.ts';
 import { indexes } from './indexes.ts';
 import { locks } from './locks.ts';
+import { partitions } from './partitions.ts';
 import { replication } from './replication.ts';
 import { sizes } from './sizes.ts';
 import { slots } from './slots.ts';
@@ -27,6 +28,7 @@ export const builtIn: readonly Check[] = [
   ...vacuum,
   ...indexes,
   ...backups,
+  ...partitions,
   ...sizes,
   ...disk,
   ...statements,

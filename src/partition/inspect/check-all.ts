@@ -4,11 +4,18 @@ import { listArchiveRows } from '../../sql/archives.ts';
 import { listOpenLedger } from '../../sql/ledger.ts';
 import { listBrokenIndexes, listLeafDifferences } from '../../sql/partition-checks.ts';
 import { listPartitionedTables } from '../../sql/partitions.ts';
-import { displayName, relation, visible } from '../../sql/quote.ts';
+import { displayName, ident, relation, visible } from '../../sql/quote.ts';
 import { hasRows, listMarkedConstraints, listMarkedTables } from '../../sql/relations.ts';
 import { findLastSuccess, findStateVersion } from '../../sql/state.ts';
 import { checkArchives } from './check-archives.ts';
-import { checkBounds, checkDetached, checkPending, checkRunway, type Finding } from './check.ts';
+import {
+  checkBounds,
+  checkDetached,
+  checkPending,
+  checkRunway,
+  type Finding,
+  type PartitionCheck,
+} from './check.ts';
 import { creatingMarker } from '../create/child.ts';
 import type { PlanContext } from '../context.ts';
 import { findBegunConverts } from '../convert/begun.ts';
@@ -22,7 +29,7 @@ export interface CheckResult {
   findings: Finding[];
 }
 
-type Context = PlanContext;
+type Context = Pick<PlanContext, 'db' | 'settings' | 'now'>;
 
 /** Looks at the configured sets, and with `everything` at what no entry names. Reads only; what cannot be read is unknown. */
 export async function checkPartitions(context: Context, everything: boolean): Promise<CheckResult> {
@@ -69,7 +76,7 @@ export async function checkPartitions(context: Context, everything: boolean): Pr
   return { tables: settings.partitions.length, findings };
 }
 
-function unknown(check: string, object: string, message: string, mend: string): Finding {
+function unknown(check: PartitionCheck, object: string, message: string, mend: string): Finding {
   return { check, object, severity: 'unknown', message, mend };
 }
 
@@ -94,7 +101,7 @@ async function checkDefaults(context: Context, set: PartitionSet): Promise<Findi
           'default-rows',
           object,
           `could not be read: ${error.message}`,
-          `GRANT SELECT ON ${relation(defaultPartition)}`,
+          `grant select on ${relation(defaultPartition)} to ${ident(context.db.server.user)};`,
         ),
       );
     }
@@ -212,7 +219,7 @@ async function checkState(context: Context): Promise<Finding[]> {
         'state',
         schema,
         `the history and ledger could not be read: ${error.message}`,
-        `GRANT USAGE ON SCHEMA and SELECT ON ALL TABLES IN SCHEMA "${schema}"`,
+        readGrant(context),
       ),
     ];
   }
@@ -232,8 +239,13 @@ async function findArchiveProblems(
   } catch (error) {
     if (!(error instanceof DbopsError) || error.exitCode === 3) throw error;
     const message = `the ledger of archives could not be read: ${error.message}`;
-    return [unknown('archive', schema, message, `GRANT SELECT ON ALL TABLES IN SCHEMA "${schema}"`)];
+    return [unknown('archive', schema, message, readGrant({ db, settings }))];
   }
+}
+
+function readGrant({ db, settings }: Pick<Context, 'db' | 'settings'>): string {
+  const [schema, role] = [ident(settings.stateSchema), ident(db.server.user)];
+  return `grant usage on schema ${schema} to ${role}; grant select on all tables in schema ${schema} to ${role};`;
 }
 
 function neverRun(): Finding {

@@ -10,9 +10,33 @@ import { wantedPartitions } from '../create/wanted.ts';
 
 export type Severity = 'ok' | 'unknown' | 'warn' | 'crit';
 
+/** What a finding may be about; stable, for monitoring goes by it. */
+export type PartitionCheck =
+  | 'configuration'
+  | 'runway'
+  | 'gap'
+  | 'bounds'
+  | 'bounds-off-grid'
+  | 'detach-pending'
+  | 'default-rows'
+  | 'leaf-differs'
+  | 'index'
+  | 'archive'
+  | 'archive-failed'
+  | 'archive-unproven'
+  | 'archive-copies'
+  | 'convert-begun'
+  | 'leftover'
+  | 'state'
+  | 'ensure-overdue'
+  | 'detach-interrupted'
+  | 'drop-overdue'
+  | 'detached-forgotten'
+  | 'not-configured';
+
 /** Something that `partition check` has seen, with the command that mends it. */
 export interface Finding {
-  check: string;
+  check: PartitionCheck;
   object: string;
   severity: Severity;
   message: string;
