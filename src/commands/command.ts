@@ -6,6 +6,7 @@ import type { Db } from '../pg/connection.ts';
 import type { Applied } from '../plan/apply.ts';
 import type { Change } from '../plan/step.ts';
 import type { JobContext } from '../partition/context.ts';
+import type { Outcome } from '../state/history.ts';
 
 /** Flags that every command takes. */
 export interface GlobalOptions {
@@ -33,6 +34,8 @@ export interface Result {
   warnings?: string[];
   /** 0 unless the command has found something (6) or left work (5). */
   exitCode?: number;
+  /** What the history says, where the exit code does not tell it. */
+  recorded?: { outcome: Outcome; message: string | null };
 }
 
 /** What a command's `run` is given. */

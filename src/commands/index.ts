@@ -8,6 +8,7 @@ import type * as Maintenance from './groups/maintenance.ts';
 import type * as Inspect from './groups/inspect.ts';
 import type * as Rare from './groups/rare.ts';
 import type * as Rows from './groups/rows.ts';
+import type * as Schedule from './groups/schedule.ts';
 import type * as Setup from './groups/setup.ts';
 import type * as Wal from './groups/wal.ts';
 import type * as WalCare from './groups/wal-care.ts';
@@ -75,6 +76,11 @@ async function capacity(name: Group<typeof Capacity>): Promise<CommandModule> {
   return { command: group[name], runCommand: group.runCommand };
 }
 
+async function schedule(name: Group<typeof Schedule>): Promise<CommandModule> {
+  const group = await import('./groups/schedule.ts');
+  return { command: group[name], runCommand: group.runCommand };
+}
+
 /** What a command needs to run, loaded together. */
 export interface CommandModule {
   command: CommandDefinition;
@@ -102,6 +108,7 @@ export const nouns: Record<string, string> = {
   maintenance: 'vacuum, analyze and rebuild what needs it, in the order of need',
   inspect: 'show what the server does, what is large and what is slow',
   capacity: 'record what grows, and forecast when it is used up',
+  schedule: 'run jobs at their time, and hand them to cron, systemd, Kubernetes or pg_cron',
   config: 'show, check and describe the configuration',
 };
 
@@ -487,6 +494,36 @@ export const commands: CommandEntry[] = [
     verb: 'forecast',
     summary: 'say what grows, and when disks, sequences and transaction ids are used up',
     load: () => capacity('capacityForecast'),
+  },
+  {
+    noun: 'schedule',
+    verb: 'list',
+    summary: 'show the jobs, when they are due and how they last ended',
+    load: () => schedule('scheduleList'),
+  },
+  {
+    noun: 'schedule',
+    verb: 'render',
+    summary: 'print what a scheduler needs to run the jobs',
+    load: () => schedule('scheduleRender'),
+  },
+  {
+    noun: 'schedule',
+    verb: 'install',
+    summary: 'write the jobs into the crontab of this user',
+    load: () => schedule('scheduleInstall'),
+  },
+  {
+    noun: 'schedule',
+    verb: 'remove',
+    summary: 'take the jobs out of the crontab of this user',
+    load: () => schedule('scheduleRemove'),
+  },
+  {
+    noun: 'schedule',
+    verb: 'run',
+    summary: 'run a job alone, recorded, within its time limit',
+    load: () => schedule('scheduleRun'),
   },
   {
     noun: 'config',

@@ -96,10 +96,8 @@ async function runToExitCode(invocation: Invocation): Promise<number> {
   try {
     const result = await definition.run(context);
     if (!isReading) {
-      const outcome: Outcome =
-        (result.exitCode ?? 0) !== 0 ? 'partly done' : applied.changes > 0 ? 'done' : 'nothing to do';
       if (session.isOpen && history !== undefined)
-        await recordOutcome(session, history, outcome, applied.changes);
+        await recordOutcome(session, history, outcomeOf(result, applied.changes), applied.changes);
     }
     await session.close();
     return await printResult(name, result, options, log);
@@ -145,15 +143,21 @@ async function newHistory(
 async function recordOutcome(
   session: LazySession,
   history: History,
-  outcome: Outcome,
+  { outcome, message }: NonNullable<Result['recorded']>,
   changes: number,
 ): Promise<void> {
   try {
-    await history.finish(await session.open(), outcome, null, changes);
+    await history.finish(await session.openFresh(), outcome, message, changes);
   } catch (error) {
     if (!(error instanceof DbopsError) || error.code !== 'connection_lost') throw error;
-    await history.finish(await session.reopen(), outcome, null, changes);
+    await history.finish(await session.reopen(), outcome, message, changes);
   }
+}
+
+function outcomeOf({ recorded, exitCode }: Result, changes: number): NonNullable<Result['recorded']> {
+  if (recorded !== undefined) return recorded;
+  const outcome = (exitCode ?? 0) !== 0 ? 'partly done' : changes > 0 ? 'done' : 'nothing to do';
+  return { outcome, message: null };
 }
 
 /** A run that had begun to change something leaves a row that tells how it ended; one that was refused leaves none. */

@@ -1,6 +1,7 @@
 import { durationMs, type Duration } from './duration.ts';
 import type { Path, Problem } from './issues.ts';
 import type { FilePartition, FileRowsJob, FileSettings } from './schema.ts';
+import { scheduleProblems } from './schedule.ts';
 import { storeProblems } from './store-problems.ts';
 import { splitTable, writeTable } from './table-name.ts';
 
@@ -14,6 +15,7 @@ export function contradictions(settings: FileSettings): Problem[] {
     ...Object.entries(settings.rows?.jobs ?? {}).flatMap(([name, job]) =>
       inRowsJob(job, ['rows', 'jobs', name]),
     ),
+    ...scheduleProblems(settings.schedule ?? []),
   ];
 }
 

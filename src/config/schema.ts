@@ -3,18 +3,10 @@ import { backup, wal } from './schema-backup.ts';
 import { duration, name, size } from './schema-basics.ts';
 import { health } from './schema-health.ts';
 import { maintenance } from './schema-maintenance.ts';
+import { schedule } from './schema-schedule.ts';
+import { timezone } from './schema-timezone.ts';
 import { parseOlderThan } from './older-than.ts';
 
-/**
- * The configuration file. Every object is strict: an unknown key is an error with the nearest known name. Descriptions
- * go into the JSON Schema that `dbops config schema` prints.
- */
-const timezone = z
-  .string()
-  .check(
-    z.refine(isTimeZone, 'must be a time zone name such as Asia/Seoul, Europe/Berlin or UTC'),
-    z.describe('IANA time zone in which periods begin, e.g. Asia/Seoul.'),
-  );
 const premake = z
   .number()
   .check(
@@ -198,6 +190,10 @@ const connection = z.strictObject({
   connectTimeout: z.optional(duration),
 });
 
+/**
+ * The configuration file. Every object is strict: an unknown key is an error with the nearest known name. Descriptions
+ * go into the JSON Schema that `dbops config schema` prints.
+ */
 export const fileSchema = z.strictObject({
   connection: z.optional(connection),
   state: z.optional(z.strictObject({ schema: z.optional(name) })),
@@ -236,6 +232,9 @@ export const fileSchema = z.strictObject({
     .check(z.describe('Jobs of "rows run": rows that are deleted, moved or masked, by a name of your own.')),
   health: z.optional(health),
   maintenance: z.optional(maintenance),
+  schedule: z
+    .optional(schedule)
+    .check(z.describe('What runs when; "dbops schedule" hands it to cron, systemd, Kubernetes or pg_cron.')),
 });
 
 /** What a file says, checked but not yet completed with defaults. */
@@ -246,23 +245,3 @@ export type FileRowsJob = z.infer<typeof rowsJob>;
 export type FileRowsLimits = z.infer<typeof rowsLimits>;
 export type ProofLevel = (typeof proofLevels)[number];
 export type IntervalUnit = (typeof intervalUnits)[number];
-
-/** Each zone costs milliseconds to look up, and fifteen tables name the same one. */
-const timeZones = new Map<string, boolean>([['UTC', true]]);
-
-function isTimeZone(text: string): boolean {
-  const known = timeZones.get(text) ?? looksUpTimeZone(text);
-  timeZones.set(text, known);
-  return known;
-}
-
-function looksUpTimeZone(text: string): boolean {
-  // Newer Node versions take "+09:00" as well, which PostgreSQL reads the other way round.
-  if (!/^[A-Za-z]/.test(text)) return false;
-  try {
-    new Intl.DateTimeFormat('en', { timeZone: text });
-    return true;
-  } catch {
-    return false;
-  }
-}

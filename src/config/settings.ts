@@ -8,6 +8,7 @@ import { loadFiles, type LoadedFile } from './load.ts';
 import { maintenanceSettings, type MaintenanceSettings } from './maintenance.ts';
 import { Picker, type Origin } from './picker.ts';
 import { rowsSettings, type RowsSettings } from './rows.ts';
+import { scheduleSettings, type ScheduledJob } from './schedule.ts';
 import type { FilePartition, FileSettings, IntervalUnit, ProofLevel } from './schema.ts';
 import { storeSettings, type StoreSettings } from './stores.ts';
 import { splitTable } from './table-name.ts';
@@ -82,6 +83,8 @@ export interface Settings {
   rows: RowsSettings;
   health: HealthSettings;
   maintenance: MaintenanceSettings;
+  /** In the order of the file. */
+  schedule: ScheduledJob[];
   files: LoadedFile[];
   /** Where each value came from, for `config show`: [path, value, source], secrets masked. */
   origins: Origin[];
@@ -155,6 +158,7 @@ async function resolveSettings(
     rows: rowsSettings(picker, files, timezone),
     health: healthSettings(picker, files),
     maintenance: maintenanceSettings(picker, files),
+    schedule: scheduleSettings(picker, files, timezone),
     files,
     origins: picker.origins,
   };

@@ -23,7 +23,10 @@ const jobCommands: Partial<Record<string, string>> = {
   prune: '"backup prune"',
   maintenance: '"maintenance"',
 };
-export type LockName = keyof typeof jobNumbers | { table: number; name: string };
+export type LockName = keyof typeof jobNumbers | { table: number; name: string } | { scheduled: string };
+
+/** "dbos": jobs of a schedule have names, not numbers, and must not meet the oid of a table. */
+const scheduledClass = 0x64626f73;
 
 interface HolderRow {
   pid: number;
@@ -44,7 +47,7 @@ export async function withAdvisoryLock<T>(
   options: { waitMs: number; signal?: AbortSignal | undefined },
   work: (waited: boolean) => Promise<T>,
 ): Promise<T> {
-  const key = typeof name === 'string' ? jobNumbers[name] : toInt4(name.table);
+  const key = keyOf(name);
   const deadline = performance.now() + options.waitMs;
   let waited = false;
   while (!(await tryLock(db, key))) {
@@ -60,10 +63,22 @@ export async function withAdvisoryLock<T>(
     await db
       .query({
         text: '/* dbops:locks.release */ select pg_catalog.pg_advisory_unlock($1, $2)',
-        values: [lockClass, key],
+        values: key,
       })
       .catch(() => undefined);
   }
+}
+
+/** The two numbers of a lock. */
+type Key = [group: number, key: number];
+
+function keyOf(name: LockName): Key {
+  if (typeof name === 'string') return [lockClass, jobNumbers[name]];
+  if ('table' in name) return [lockClass, toInt4(name.table)];
+  // FNV-1a: two names that share a number only exclude each other.
+  let hash = 0x811c9dc5;
+  for (const byte of new TextEncoder().encode(name.scheduled)) hash = Math.imul(hash ^ byte, 0x01000193);
+  return [scheduledClass, hash | 0];
 }
 
 /** oids are unsigned, the lock's key is signed. */
@@ -71,10 +86,10 @@ function toInt4(oid: number): number {
   return oid | 0;
 }
 
-async function tryLock(db: Db, key: number): Promise<boolean> {
+async function tryLock(db: Db, key: Key): Promise<boolean> {
   const [row] = await db.query<{ locked: boolean }>({
     text: '/* dbops:locks.try */ select pg_catalog.pg_try_advisory_lock($1, $2) as locked',
-    values: [lockClass, key],
+    values: key,
   });
   return row?.locked === true;
 }
@@ -129,8 +144,8 @@ export async function isJobRunning(db: Db, name: keyof typeof jobNumbers): Promi
   return row?.held === true;
 }
 
-async function busy(db: Db, key: number, name: LockName): Promise<DbopsError> {
-  const what = typeof name === 'string' ? (jobCommands[name] ?? `"partition ${name}"`) : `table ${name.name}`;
+async function busy(db: Db, key: Key, name: LockName): Promise<DbopsError> {
+  const what = described(name);
   const [holder] = await db.query<HolderRow>({
     text: `/* dbops:locks.holder */
       select l.pid, coalesce(a.application_name, '') as application, coalesce(a.usename::text, '') as "user",
@@ -141,7 +156,7 @@ async function busy(db: Db, key: number, name: LockName): Promise<DbopsError> {
          and l.database = (select d.oid from pg_catalog.pg_database as d
                             where d.datname = pg_catalog.current_database())
          and l.classid = $1::oid and l.objid = pg_catalog.int8(($2::int8 + 4294967296) % 4294967296)::oid`,
-    values: [lockClass, key],
+    values: key,
   });
   const who =
     holder === undefined
@@ -151,4 +166,9 @@ async function busy(db: Db, key: number, name: LockName): Promise<DbopsError> {
   return new DbopsError('lock_busy', `another dbops run works on ${what}: ${who}`, {
     hint: 'Wait for it to end, or give --wait 60s to wait for it.',
   });
+}
+
+function described(name: LockName): string {
+  if (typeof name === 'string') return jobCommands[name] ?? `"partition ${name}"`;
+  return 'table' in name ? `table ${name.name}` : `the scheduled job "${name.scheduled}"`;
 }

@@ -59,6 +59,12 @@ beforeAll(async () => {
   const config = path.join(shell.dir, 'dbops.yaml');
   if (!/^stores:/m.test(fs.readFileSync(config, 'utf8')))
     fs.appendFileSync(config, `\nstores: { near: { url: "file://${shell.dir}/store" } }\n`);
+  const schedule = "schedule: [{ name: nightly, cron: '0 3 * * *', run: partition ensure }]\n";
+  fs.writeFileSync(config, schedule + fs.readFileSync(config, 'utf8'));
+  // A fake crontab, which is empty: cron is not installed where tests run.
+  fs.writeFileSync(path.join(shell.dir, '../bin/crontab'), '#!/bin/sh\nexec cat /dev/null\n', {
+    mode: 0o755,
+  });
   for (const line of ['dbops partition ensure', 'dbops partition detach public.llm_calls_y2026m04 --yes']) {
     const { code, stderr } = await shell.run(line);
     expect(code, stderr).toBe(0);

@@ -183,4 +183,17 @@ health:                            # "dbops health list" shows the checks, "expl
       crit: 10000
       advice: Look whether the publisher runs.
       profiles: [daily, deploy]    # all of them when it is left out
+
+schedule:                          # what "dbops schedule" hands to cron, systemd, Kubernetes or pg_cron
+  - name: partitions
+    cron: '0 2 * * *'              # minute, hour, day of month, month, day of week; or @daily
+    run: partition ensure          # a command without the word dbops
+    timezone: Asia/Seoul
+    timeLimit: 30 min              # then it is asked to end, and killed 10 s later
+    notify:
+      webhook: https://hooks.example.com/T000/B000    # gets JSON when the job has ended
+      healthcheck: https://hc-ping.com/00000000-0000-0000-0000-000000000000
+  - name: analyze-cases
+    cron: '0 3 * * sun'
+    sql: analyze public.cases      # one statement instead of a command
 `;

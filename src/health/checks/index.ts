@@ -6,6 +6,7 @@ import { disk } from './disk.ts';
 import { indexes } from './indexes.ts';
 import { locks } from './locks.ts';
 import { partitions } from './partitions.ts';
+import { jobs } from './jobs.ts';
 import { replication } from './replication.ts';
 import { sizes } from './sizes.ts';
 import { slots } from './slots.ts';
@@ -32,4 +33,5 @@ export const builtIn: readonly Check[] = [
   ...sizes,
   ...disk,
   ...statements,
+  ...jobs,
 ];
