@@ -1,6 +1,7 @@
 import type { Check } from '../check.ts';
 import { archiving } from './archiving.ts';
 import { backups } from './backups.ts';
+import { bloat } from './bloat.ts';
 import { connections } from './connections.ts';
 import { disk } from './disk.ts';
 import { indexes } from './indexes.ts';
@@ -8,6 +9,7 @@ import { locks } from './locks.ts';
 import { partitions } from './partitions.ts';
 import { jobs } from './jobs.ts';
 import { replication } from './replication.ts';
+import { sequences } from './sequences.ts';
 import { sizes } from './sizes.ts';
 import { slots } from './slots.ts';
 import { standby } from './standby.ts';
@@ -30,6 +32,8 @@ export const builtIn: readonly Check[] = [
   ...indexes,
   ...backups,
   ...partitions,
+  ...bloat,
+  ...sequences,
   ...sizes,
   ...disk,
   ...statements,
