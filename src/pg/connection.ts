@@ -149,6 +149,8 @@ class Session implements Db {
                pg_catalog.set_config('client_min_messages', 'warning', false) as "g",
                pg_catalog.set_config('row_security', 'off', false) as "i",
                pg_catalog.set_config('idle_session_timeout', '0', false) as "j",
+               -- Questions to catalogs take milliseconds, and would take most of a second to be compiled.
+               pg_catalog.set_config('jit', 'off', false) as "l",
                case when pg_catalog.current_setting('transaction_timeout', true) is not null
                     then pg_catalog.set_config('transaction_timeout', '0', false) end as "k"
           from before`,

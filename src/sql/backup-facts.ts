@@ -38,8 +38,6 @@ export async function joinDumpSnapshot(db: Db, snapshotId: string): Promise<void
 async function pinForReading(db: Db): Promise<void> {
   for (const statement of pinStatements()) await db.execute(statement);
   await db.execute("set lock_timeout = '5s'");
-  // Questions to the catalog take milliseconds, and would take seconds to be compiled.
-  await db.execute('set jit = off');
 }
 
 /**

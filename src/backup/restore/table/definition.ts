@@ -72,8 +72,6 @@ export async function readDefinition(
   }
   const db = await context.openDatabase(plan.working.name);
   try {
-    // Questions to the catalog take milliseconds, and would take seconds to be compiled.
-    await db.execute('set jit = off');
     const moved = await moveToWorkSchema(context, plan, db, contents);
     const path = join(directory, 'definition.dump');
     await runPipeline(
