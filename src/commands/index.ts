@@ -442,6 +442,18 @@ export const commands: CommandEntry[] = [
     load: () => maintenance('maintenanceRefresh'),
   },
   {
+    noun: 'maintenance',
+    verb: 'autovacuum',
+    summary: 'set what the configuration says of autovacuum for single tables',
+    load: () => maintenance('maintenanceAutovacuum'),
+  },
+  {
+    noun: 'maintenance',
+    verb: 'run',
+    summary: 'do all that is due, in the order of need, for cron',
+    load: () => maintenance('maintenanceRun'),
+  },
+  {
     noun: 'inspect',
     verb: 'activity',
     summary: 'show what runs and what is idle in a transaction, longest first',

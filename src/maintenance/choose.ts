@@ -136,7 +136,9 @@ function analyzeNeeds(row: VacuumNeedRow): Need[] {
   const changed = beyond(row.modifiedSinceAnalyze, row.analyzeTrigger, 'rows changed since it was analyzed');
   if (changed.length > 0) return changed;
   // One that was analyzed and has none has no rows, or none that can be described.
-  const lacks = row.hasStatistics === false && row.lastAnalyze === null;
+  // Catalogs are found by their indexes.
+  const isCatalog = row.schema === 'pg_catalog' || row.schema === 'information_schema';
+  const lacks = row.hasStatistics === false && row.lastAnalyze === null && !isCatalog;
   return lacks && (row.kind === 'p' || row.liveRows > 0)
     ? [{ reason: 'it has no statistics', urgency: 1 }]
     : [];

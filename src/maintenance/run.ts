@@ -3,7 +3,7 @@ import { withAdvisoryLock } from '../pg/advisory-lock.ts';
 import { keepRefreshed } from './refresh.ts';
 import { planLeftovers } from './reindex.ts';
 import { runTasks } from './run-tasks.ts';
-import type { MaintenancePlan, TaskResult } from './task.ts';
+import type { MaintenancePlan, Task, TaskResult } from './task.ts';
 import { noWindow, type Window } from './window.ts';
 
 /** So many tasks of a plan are kept in the history. */
@@ -24,10 +24,32 @@ export async function runMaintenance(
       const kept = planned.tasks.slice(0, keptTasks).map(({ verb, target }) => ({ verb, ...target }));
       await history.begin(db, { tasks: planned.tasks.length, first: kept });
     }
-    const results = await runTasks(context, planned.tasks, options);
+    const results = await runStages(context, planned.tasks, options);
     await keepRefreshed(context, results);
     return { plan: planned, results: [...results, ...(await cleanUp(context, results))] };
   });
+}
+
+/** One stage ends before the next begins: two at once on one table would only stand in each other's way. */
+const stages: readonly (readonly Task['verb'][])[] = [
+  ['set'],
+  ['vacuum', 'vacuum full', 'analyze'],
+  ['drop leftover', 'reindex'],
+  ['refresh'],
+];
+
+async function runStages(
+  context: JobContext,
+  tasks: Task[],
+  { jobs, window }: { jobs: number; window: Window },
+): Promise<TaskResult[]> {
+  const results: TaskResult[] = [];
+  for (const verbs of stages) {
+    const own = tasks.filter(({ verb }) => verbs.includes(verb));
+    // Each rebuild waits for transactions that were there before, those of other rebuilds too.
+    results.push(...(await runTasks(context, own, { jobs: verbs.includes('reindex') ? 1 : jobs, window })));
+  }
+  return results;
 }
 
 /** What a rebuild of this run has left behind goes at once; the window does not count for what takes milliseconds. */

@@ -4,3 +4,5 @@ export { command as maintenanceVacuum } from '../maintenance/vacuum.ts';
 export { command as maintenanceAnalyze } from '../maintenance/analyze.ts';
 export { command as maintenanceReindex } from '../maintenance/reindex.ts';
 export { command as maintenanceRefresh } from '../maintenance/refresh.ts';
+export { command as maintenanceAutovacuum } from '../maintenance/autovacuum.ts';
+export { command as maintenanceRun } from '../maintenance/run.ts';
