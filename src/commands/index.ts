@@ -538,6 +538,12 @@ export const commands: CommandEntry[] = [
     load: () => schedule('scheduleRun'),
   },
   {
+    noun: null,
+    verb: 'tune',
+    summary: 'compare settings with what memory, cores and disk suggest, and print ALTER SYSTEM lines',
+    load: () => capacity('tune'),
+  },
+  {
     noun: 'config',
     verb: 'show',
     summary: 'print each value and where it came from',

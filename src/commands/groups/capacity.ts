@@ -2,3 +2,4 @@
 export { runCommand } from '../run.ts';
 export { command as capacityRecord } from '../capacity/record.ts';
 export { command as capacityForecast } from '../capacity/forecast.ts';
+export { command as tune } from '../tune.ts';
