@@ -29,7 +29,8 @@ export function listSequences(): Query {
     text: `/* dbops:health-sequences.list */
       with filled as (
              select d.objid as sequence, d.refobjid as relation, d.refobjsubid as attnum
-               from pg_catalog.pg_depend as d
+               from pg_catalog.pg_sequence as s
+               join pg_catalog.pg_depend as d on d.objid = s.seqrelid
               where d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
                 and d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
                 and d.refobjsubid > 0 and d.deptype in ('a', 'i')

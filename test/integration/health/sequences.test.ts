@@ -44,14 +44,14 @@ it('counts by the type of the column, whoever owns the sequence, and by the own 
     ['app.short', 'warn'],
     ['app.identity_id_seq', 'warn'],
   ]);
-  const messages = Object.fromEntries(found.map(({ object, message }) => [object, message]));
-  expect(messages['app.owned_id_seq']).toBe(
+  const messages = new Map(found.map(({ object, message }) => [object, message]));
+  expect(messages.get('app.owned_id_seq')).toBe(
     'is at 1,900,000,000, and 2,147,483,647 is the last value of owned.id (integer)',
   );
-  expect(messages['app.identity_id_seq']).toBe(
+  expect(messages.get('app.identity_id_seq')).toBe(
     'is at 25,000, and 32,767 is the last value of identity.id (smallint)',
   );
-  expect(messages['app.falling']).toBe('is at -95, and -100 is the lowest value');
+  expect(messages.get('app.falling')).toBe('is at -95, and -100 is the lowest value');
 
   const objects = { 'app.*': { warn: 99, crit: 99.5 } };
   const spared = await findingOf(db, check, { thresholds: { [check]: { objects } } });
