@@ -24,5 +24,3 @@ export const maintenance = z.strictObject({
     .optional(z.record(z.string(), z.record(z.string(), z.union([z.number(), z.boolean(), z.string()]))))
     .check(z.describe('Settings of autovacuum by table, such as autovacuum_vacuum_scale_factor.')),
 });
-
-export type FileMaintenance = z.infer<typeof maintenance>;
