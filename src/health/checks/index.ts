@@ -1,15 +1,21 @@
 import type { Check } from '../check.ts';
+import { activity } from './activity.ts';
 import { archiving } from './archiving.ts';
 import { backups } from './backups.ts';
 import { bloat } from './bloat.ts';
+import { cache } from './cache.ts';
+import { checkpoints } from './checkpoints.ts';
+import { checksums } from './checksums.ts';
 import { connections } from './connections.ts';
 import { disk } from './disk.ts';
+import { extensions } from './extensions.ts';
 import { indexes } from './indexes.ts';
+import { jobs } from './jobs.ts';
 import { locks } from './locks.ts';
 import { partitions } from './partitions.ts';
-import { jobs } from './jobs.ts';
 import { replication } from './replication.ts';
 import { sequences } from './sequences.ts';
+import { settings } from './settings.ts';
 import { sizes } from './sizes.ts';
 import { slots } from './slots.ts';
 import { standby } from './standby.ts';
@@ -28,12 +34,18 @@ export const builtIn: readonly Check[] = [
   ...standby,
   ...slots,
   ...archiving,
+  ...backups,
+  ...partitions,
   ...vacuum,
   ...bloat,
   ...indexes,
   ...sequences,
-  ...backups,
-  ...partitions,
+  ...cache,
+  ...checkpoints,
+  ...activity,
+  ...settings,
+  ...extensions,
+  ...checksums,
   ...sizes,
   ...disk,
   ...statements,
