@@ -485,6 +485,12 @@ export const commands: CommandEntry[] = [
   },
   {
     noun: 'inspect',
+    verb: 'bloat',
+    summary: 'show tables and indexes with the most air, by estimate',
+    load: () => inspect('inspectBloat'),
+  },
+  {
+    noun: 'inspect',
     verb: 'tables',
     summary: 'show how tables are written, read and vacuumed',
     load: () => inspect('inspectTables'),

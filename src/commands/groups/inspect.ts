@@ -7,3 +7,4 @@ export { command as inspectSizes } from '../inspect/sizes.ts';
 export { command as inspectTables } from '../inspect/tables.ts';
 export { command as inspectIndexes } from '../inspect/indexes.ts';
 export { command as inspectConnections } from '../inspect/connections.ts';
+export { command as inspectBloat } from '../inspect/bloat.ts';
