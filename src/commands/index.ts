@@ -4,6 +4,7 @@ import type * as Backup from './groups/backup.ts';
 import type * as Capacity from './groups/capacity.ts';
 import type * as Daily from './groups/daily.ts';
 import type * as Health from './groups/health.ts';
+import type * as Indexes from './groups/indexes.ts';
 import type * as Maintenance from './groups/maintenance.ts';
 import type * as Inspect from './groups/inspect.ts';
 import type * as Rare from './groups/rare.ts';
@@ -81,6 +82,11 @@ async function schedule(name: Group<typeof Schedule>): Promise<CommandModule> {
   return { command: group[name], runCommand: group.runCommand };
 }
 
+async function indexes(name: Group<typeof Indexes>): Promise<CommandModule> {
+  const group = await import('./groups/indexes.ts');
+  return { command: group[name], runCommand: group.runCommand };
+}
+
 /** What a command needs to run, loaded together. */
 export interface CommandModule {
   command: CommandDefinition;
@@ -109,6 +115,7 @@ export const nouns: Record<string, string> = {
   inspect: 'show what the server does, what is large and what is slow',
   capacity: 'record what grows, and forecast when it is used up',
   schedule: 'run jobs at their time, and hand them to cron, systemd, Kubernetes or pg_cron',
+  index: 'find, create and drop indexes while writers go on',
   config: 'show, check and describe the configuration',
 };
 
@@ -548,6 +555,30 @@ export const commands: CommandEntry[] = [
     verb: 'tune',
     summary: 'compare settings with what memory, cores and disk suggest, and print ALTER SYSTEM lines',
     load: () => capacity('tune'),
+  },
+  {
+    noun: 'index',
+    verb: 'list',
+    summary: 'show indexes with their use, and which are safe to drop',
+    load: () => indexes('indexList'),
+  },
+  {
+    noun: 'index',
+    verb: 'create',
+    summary: 'create an index while writers go on, on partitioned tables as well',
+    load: () => indexes('indexCreate'),
+  },
+  {
+    noun: 'index',
+    verb: 'drop',
+    summary: 'drop an index while writers go on, with what makes it again kept',
+    load: () => indexes('indexDrop'),
+  },
+  {
+    noun: 'index',
+    verb: 'ensure',
+    summary: 'create the indexes of the configuration that are missing',
+    load: () => indexes('indexEnsure'),
   },
   {
     noun: 'config',

@@ -2,6 +2,7 @@ import * as z from 'zod/mini';
 import { backup, wal } from './schema-backup.ts';
 import { duration, name, size } from './schema-basics.ts';
 import { health } from './schema-health.ts';
+import { indexes } from './schema-indexes.ts';
 import { maintenance } from './schema-maintenance.ts';
 import { schedule } from './schema-schedule.ts';
 import { timezone } from './schema-timezone.ts';
@@ -230,6 +231,7 @@ export const fileSchema = z.strictObject({
       z.strictObject({ limits: z.optional(rowsLimits), jobs: z.optional(z.record(z.string(), rowsJob)) }),
     )
     .check(z.describe('Jobs of "rows run": rows that are deleted, moved or masked, by a name of your own.')),
+  indexes: z.optional(indexes).check(z.describe('What "index ensure" creates where it is missing.')),
   health: z.optional(health),
   maintenance: z.optional(maintenance),
   schedule: z

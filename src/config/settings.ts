@@ -4,6 +4,7 @@ import { connectionSettings, nonEmpty, type ConnectionSource, type SettingFlags 
 import { durationMs, type Duration } from './duration.ts';
 import type { Environment } from './environment.ts';
 import { healthSettings, type HealthSettings } from './health.ts';
+import { indexSettings, type WantedIndex } from './indexes.ts';
 import { loadFiles, type LoadedFile } from './load.ts';
 import { maintenanceSettings, type MaintenanceSettings } from './maintenance.ts';
 import { Picker, type Origin } from './picker.ts';
@@ -81,6 +82,8 @@ export interface Settings {
   wal: WalSettings;
   partitions: PartitionSettings[];
   rows: RowsSettings;
+  /** What `index ensure` creates where it is missing. */
+  indexes: WantedIndex[];
   health: HealthSettings;
   maintenance: MaintenanceSettings;
   /** In the order of the file. */
@@ -156,6 +159,7 @@ async function resolveSettings(
     wal: walSettings(picker, stores),
     partitions: partitionSettings(picker, duration, stores, timezone),
     rows: rowsSettings(picker, files, timezone),
+    indexes: indexSettings(picker, files),
     health: healthSettings(picker, files),
     maintenance: maintenanceSettings(picker, files),
     schedule: scheduleSettings(picker, files, timezone),

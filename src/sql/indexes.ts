@@ -164,6 +164,7 @@ export function redundantIndexes(versionNum: number): Query {
 }
 
 export interface InvalidRow extends IndexNameRow {
+  method: string;
   isPartitioned: boolean;
   /** _ccnew or _ccold with or without digits: what REINDEX CONCURRENTLY left. */
   isLeftover: boolean;
@@ -195,7 +196,7 @@ export function invalidIndexes(): Query {
           from held as h left join pg_catalog.pg_stat_progress_create_index as p on p.pid = h.pid)
       select i.indexrelid::int8::float8 as oid, n.nspname as schema, t.relname as "table", c.relname as name,
              c.relkind = 'I' as "isPartitioned", c.relname ~ '_cc(new|old)[0-9]*$' as "isLeftover",
-             k.conname as constraint, current_user::text as role, greatest(c.relpages, 0) * ${pageBytes} as "sizeBytes",
+             m.amname as method, k.conname as constraint, current_user::text as role, greatest(c.relpages, 0) * ${pageBytes} as "sizeBytes",
              case when exists (select from builds as b where b.table_oid = i.indrelid
                                   and (b.index_relid = i.indexrelid
                                        or exists (select from held as h
@@ -206,6 +207,7 @@ export function invalidIndexes(): Query {
         join pg_catalog.pg_class as c on c.oid = i.indexrelid
         join pg_catalog.pg_class as t on t.oid = i.indrelid
         join pg_catalog.pg_namespace as n on n.oid = t.relnamespace
+        join pg_catalog.pg_am as m on m.oid = c.relam
         left join pg_catalog.pg_constraint as k on k.conindid = i.indexrelid and k.contype in ('p', 'u', 'x')
        where not i.indisvalid and n.nspname not in ('pg_catalog', 'information_schema') and t.relpersistence <> 't'
        order by n.nspname, t.relname, c.relname`,

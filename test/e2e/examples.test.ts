@@ -15,6 +15,7 @@ import { openExampleShell, type ExampleShell } from '../support/examples.ts';
 /** What the examples name beside the tables of the AI Factory. */
 const besides = `
   create table public.loaded (like public.llm_calls including all);
+  create index loaded_again_idx on public.loaded (created_at);
   create table public.audit_logs_default partition of public.audit_logs default;
   create table public.events (id bigint generated always as identity primary key, created_at timestamptz not null);
   create table public.orders (id bigint not null, created_at timestamptz not null, primary key (id, created_at))

@@ -68,7 +68,7 @@ locking: { timeot: 1s }
     ['partition: []\n', 'dbops.yaml:1: partition: unknown key; did you mean "partitions"?'],
     [
       'zzzzzzzz: 1\n',
-      'dbops.yaml:1: zzzzzzzz: unknown key; known are connection, state, log, locking, checks, defaults, stores, archive, backup, wal, partitions, rows, health, maintenance, schedule',
+      'dbops.yaml:1: zzzzzzzz: unknown key; known are connection, state, log, locking, checks, defaults, stores, archive, backup, wal, partitions, rows, indexes, health, maintenance, schedule',
     ],
     ['partitions: {}\n', 'dbops.yaml:1: partitions: must be a list, not a mapping'],
     ['partitions: [a]\n', 'dbops.yaml:1: partitions[0]: must be a mapping, not "a"'],

@@ -164,6 +164,15 @@ maintenance:                       # what "dbops maintenance" does when nothing 
   autovacuum:                      # settings of single tables
     public.event_outbox: { autovacuum_vacuum_scale_factor: 0.02, autovacuum_vacuum_threshold: 1000 }
 
+indexes:                           # what "dbops index ensure" creates where it is missing
+  - table: public.event_outbox
+    columns: [created_at desc]     # columns or expressions, each with what may follow it
+    where: status = 'PENDING'
+    unique: false
+    method: btree
+    include: [id]
+    name: event_outbox_pending_idx   # default: the name that PostgreSQL would give it
+
 health:                            # "dbops health list" shows the checks, "explain" what each is judged by
   skip: []                         # checks or groups that are left out
   thresholds:

@@ -1,4 +1,5 @@
 import { evidenceHours, isUnused } from '../../indexes/evidence.ts';
+import { createCommand } from '../../indexes/list.ts';
 import { humanBytes } from '../../output/human.ts';
 import {
   duplicateIndexes,
@@ -166,6 +167,6 @@ function missingObservation(row: MissingRow): Observation {
     object: table,
     value: row.sizeBytes,
     message: `no index begins with (${columns}) of the foreign key ${visible(row.constraint)} to ${visible(row.target)}`,
-    mend: `dbops index create --table ${table} --columns ${columns.replaceAll(', ', ',')}`,
+    mend: createCommand(row),
   };
 }

@@ -1,0 +1,205 @@
+import type { Db } from '../pg/connection.ts';
+import { relation, type RelationName } from './quote.ts';
+
+/** A table that an index is for, or one of its partitions. */
+export interface IndexedTableRow {
+  oid: number;
+  schema: string;
+  name: string;
+  /** relkind: r, p, m, f ... */
+  kind: string;
+  /** Null for the table itself. */
+  parentOid: number | null;
+  columns: string[];
+}
+
+/** A table with all its partitions, parents before their children. Privilege: none. Locks: none on tables. */
+export async function listIndexedTables(db: Db, table: RelationName): Promise<IndexedTableRow[]> {
+  return await db.query<IndexedTableRow>({
+    text: `/* dbops:index-tables.tree */
+      with recursive tree(oid, parent, depth) as (
+        select c.oid, null::oid, 0
+          from pg_catalog.pg_class as c join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
+         where n.nspname = $1 and c.relname = $2
+        union all
+        select h.inhrelid, h.inhparent, p.depth + 1
+          from tree as p
+          join pg_catalog.pg_class as c on c.oid = p.oid and c.relkind = 'p'
+          join pg_catalog.pg_inherits as h on h.inhparent = p.oid)
+      select p.oid::int8::float8 as oid, n.nspname as schema, c.relname as name, c.relkind::text as kind,
+             p.parent::int8::float8 as "parentOid",
+             array(select a.attname::text from pg_catalog.pg_attribute as a
+                    where a.attrelid = p.oid and a.attnum > 0 and not a.attisdropped order by a.attnum) as columns
+        from tree as p
+        join pg_catalog.pg_class as c on c.oid = p.oid
+        join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
+       order by p.depth, n.nspname, c.relname`,
+    values: [table.schema, table.name],
+  });
+}
+
+/** An index of one table. */
+export interface TableIndexRow {
+  oid: number;
+  tableOid: number;
+  schema: string;
+  name: string;
+  /** As CREATE INDEX has it behind USING, without storage parameters: what makes it this index and not another. */
+  shape: string;
+  isUnique: boolean;
+  isValid: boolean;
+  /** The index of the parent that it is attached to. */
+  parentOid: number | null;
+}
+
+// What stands before the shape is told by its length: names may hold any text.
+const shape = `pg_catalog.regexp_replace(
+               pg_catalog.substr(pg_catalog.pg_get_indexdef(i.indexrelid), 1 + pg_catalog.length(pg_catalog.concat(
+                 'CREATE ', case when i.indisunique then 'UNIQUE ' end, 'INDEX ', pg_catalog.quote_ident(c.relname),
+                 ' ON ', case when c.relkind = 'I' then 'ONLY ' end,
+                 pg_catalog.format('%I.%I', case when n.oid = pg_catalog.pg_my_temp_schema() then 'pg_temp'
+                                                else n.nspname end, t.relname), ' USING '))),
+               ' WITH \\([a-z_]+=''[^'']*''(, [a-z_]+=''[^'']*'')*\\)', '')`;
+
+/**
+ * The indexes of these tables that are in use or being made. Privilege: none. Locks: ACCESS SHARE on each table for an
+ * instant, which pg_get_indexdef takes.
+ */
+export async function listTableIndexes(db: Db, tableOids: number[]): Promise<TableIndexRow[]> {
+  return await db.query<TableIndexRow>({
+    text: `/* dbops:index-tables.indexes */
+      select i.indexrelid::int8::float8 as oid, i.indrelid::int8::float8 as "tableOid", n.nspname as schema,
+             c.relname as name, ${shape} as shape, i.indisunique as "isUnique", i.indisvalid as "isValid",
+             (select h.inhparent from pg_catalog.pg_inherits as h
+               where h.inhrelid = i.indexrelid)::int8::float8 as "parentOid"
+        from pg_catalog.pg_index as i
+        join pg_catalog.pg_class as c on c.oid = i.indexrelid
+        join pg_catalog.pg_class as t on t.oid = i.indrelid
+        join pg_catalog.pg_namespace as n on n.oid = t.relnamespace
+       where i.indrelid = any ($1::oid[])
+       order by i.indexrelid`,
+    values: [tableOids],
+  });
+}
+
+/** No relation of anybody's: it is in pg_temp, and gone with its transaction. */
+const draft = 'dbops_index_draft';
+
+/**
+ * The shape that an index would have, as the server writes it: the index is made on an empty temporary table of the same
+ * columns. Throws what the server says of wrong columns and expressions. Privilege: SELECT on the table, TEMPORARY on the
+ * database. Locks: ACCESS SHARE on the table for an instant.
+ */
+export async function describeShape(
+  db: Db,
+  table: RelationName,
+  { body, isUnique }: { body: string; isUnique: boolean },
+): Promise<string> {
+  const [row] = await db.transaction(async () => {
+    await db.execute(
+      `/* dbops:index-tables.draft */ create temporary table ${draft} (like ${relation(table)}) on commit drop`,
+    );
+    await db.execute(
+      `/* dbops:index-tables.draft-index */ create ${isUnique ? 'unique ' : ''}index on pg_temp.${draft} ${body}`,
+    );
+    return await db.query<{ shape: string }>({
+      text: `/* dbops:index-tables.shape */
+        select ${shape} as shape
+          from pg_catalog.pg_index as i
+          join pg_catalog.pg_class as c on c.oid = i.indexrelid
+          join pg_catalog.pg_class as t on t.oid = i.indrelid
+          join pg_catalog.pg_namespace as n on n.oid = t.relnamespace
+         where i.indrelid = 'pg_temp.${draft}'::pg_catalog.regclass`,
+    });
+  });
+  if (row === undefined) throw new Error('the draft of an index is not there');
+  return row.shape;
+}
+
+/** What is known of an index that is to be dropped. */
+export interface IndexDetailRow {
+  oid: number;
+  tableOid: number;
+  schema: string;
+  name: string;
+  table: string;
+  definition: string;
+  tablespace: string | null;
+  comment: string | null;
+  isPartitioned: boolean;
+  isReplicaIdentity: boolean;
+  isClustered: boolean;
+  isValid: boolean;
+  constraint: string | null;
+  /** The index of the parent that it is attached to. */
+  parent: string | null;
+  /** A foreign key of another table that leans on it. */
+  foreignKey: string | null;
+  /** The extension that it belongs to. */
+  extension: string | null;
+  sizeBytes: number;
+}
+
+/** Everything that a drop has to know of an index. Privilege: none. Locks: ACCESS SHARE on the table for an instant. */
+export async function findIndexDetail(db: Db, index: RelationName): Promise<IndexDetailRow | undefined> {
+  const [row] = await db.query<IndexDetailRow>({
+    text: `/* dbops:index-tables.detail */
+      select i.indexrelid::int8::float8 as oid, i.indrelid::int8::float8 as "tableOid", n.nspname as schema,
+             c.relname as name, t.relname as "table", pg_catalog.pg_get_indexdef(i.indexrelid) as definition,
+             s.spcname as tablespace, pg_catalog.obj_description(c.oid, 'pg_class') as comment,
+             c.relkind = 'I' as "isPartitioned", i.indisreplident as "isReplicaIdentity",
+             i.indisclustered as "isClustered", i.indisvalid as "isValid",
+             (select k.conname from pg_catalog.pg_constraint as k
+               where k.conindid = i.indexrelid and k.contype in ('p', 'u', 'x') limit 1) as constraint,
+             (select pg_catalog.concat(pn.nspname, '.', pc.relname)
+                from pg_catalog.pg_inherits as h
+                join pg_catalog.pg_class as pc on pc.oid = h.inhparent
+                join pg_catalog.pg_namespace as pn on pn.oid = pc.relnamespace
+               where h.inhrelid = i.indexrelid) as parent,
+             (select k.conname from pg_catalog.pg_constraint as k
+               where k.conindid = i.indexrelid and k.contype = 'f' limit 1) as "foreignKey",
+             (select e.extname from pg_catalog.pg_depend as d
+                join pg_catalog.pg_extension as e on e.oid = d.refobjid
+               where d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass and d.objid = c.oid and d.deptype = 'e'
+                 and d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass) as extension,
+             greatest(c.relpages, 0) * pg_catalog.current_setting('block_size')::float8 as "sizeBytes"
+        from pg_catalog.pg_index as i
+        join pg_catalog.pg_class as c on c.oid = i.indexrelid
+        join pg_catalog.pg_class as t on t.oid = i.indrelid
+        join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
+        left join pg_catalog.pg_tablespace as s on s.oid = c.reltablespace
+       where n.nspname = $1 and c.relname = $2`,
+    values: [index.schema, index.name],
+  });
+  return row;
+}
+
+/** What makes an index again. */
+export interface DefinitionRow {
+  oid: number;
+  definition: string;
+  tablespace: string | null;
+  comment: string | null;
+}
+
+/**
+ * The definitions of indexes. Leaves out those whose table somebody holds or awaits in ACCESS EXCLUSIVE, behind which
+ * pg_get_indexdef would wait. PostgreSQL 14 and later. Privilege: none. Locks: ACCESS SHARE on the tables for an instant.
+ */
+export async function listDefinitions(db: Db, oids: number[]): Promise<DefinitionRow[]> {
+  return await db.query<DefinitionRow>({
+    text: `/* dbops:index-tables.definitions */
+      with wanted as materialized (
+        select i.indexrelid from pg_catalog.pg_index as i
+         where i.indexrelid = any ($1::oid[])
+           and not exists (select from pg_catalog.pg_locks as l
+                            where l.locktype = 'relation' and l.relation = i.indrelid
+                              and l.mode = 'AccessExclusiveLock'))
+      select c.oid::int8::float8 as oid, pg_catalog.pg_get_indexdef(c.oid) as definition, s.spcname as tablespace,
+             pg_catalog.obj_description(c.oid, 'pg_class') as comment
+        from wanted as w
+        join pg_catalog.pg_class as c on c.oid = w.indexrelid
+        left join pg_catalog.pg_tablespace as s on s.oid = c.reltablespace`,
+    values: [oids],
+  });
+}
