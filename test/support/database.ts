@@ -55,7 +55,10 @@ export async function createDatabase(name = 'test', template = TEMPLATE): Promis
 
 async function createDatabaseOn(serverUrl: string, label: string, template: string): Promise<TestDatabase> {
   const name = `dbops_${label.slice(0, 40)}_${randomBytes(5).toString('hex')}`;
-  await runOnce(serverUrl, `create database ${pg.escapeIdentifier(name)} template ${pg.escapeIdentifier(template)}`);
+  await runOnce(
+    serverUrl,
+    `create database ${pg.escapeIdentifier(name)} template ${pg.escapeIdentifier(template)}`,
+  );
   const url = databaseUrl(serverUrl, name);
   const clients = new Set<pg.Client>();
   const connect = async (): Promise<pg.Client> => {

@@ -19,7 +19,7 @@ const stateOf = ({ state, syncState }: StandbyRow) => `${state}, ${syncState}`;
 /** What a server says of those that stream from it. */
 export const replication: Check[] = [
   sqlCheck<StandbyRow>({
-    id: 'replication.lag_bytes',
+    id: 'replication.lag-bytes',
     group: 'replication',
     answers: 'how much WAL each standby has yet to replay',
     why: 'What a standby has not received is lost with the primary, and what it has not replayed its readers do not see.',
@@ -47,7 +47,7 @@ export const replication: Check[] = [
     }),
   }),
   sqlCheck<StandbyRow>({
-    id: 'replication.lag_seconds',
+    id: 'replication.lag-seconds',
     group: 'replication',
     answers: 'how long a commit takes until each standby has replayed it',
     why: 'Whoever reads from a standby reads what was true so long ago, and a failover takes so long.',

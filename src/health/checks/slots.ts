@@ -16,7 +16,7 @@ const drop = (row: SlotRow) => `select pg_drop_replication_slot(${literal(row.na
 /** Replication slots: each keeps WAL until somebody reads it. */
 export const slots: Check[] = [
   sqlCheck<SlotRow>({
-    id: 'replication.slots_inactive',
+    id: 'replication.slots-inactive',
     group: 'replication',
     answers: 'for how long replication slots have had no reader',
     why: 'A slot that nobody reads keeps WAL until the disk is full, and dead rows that VACUUM may not remove.',
@@ -49,7 +49,7 @@ export const slots: Check[] = [
     },
   }),
   sqlCheck<SlotRow>({
-    id: 'replication.slots_retained',
+    id: 'replication.slots-retained',
     group: 'replication',
     answers: 'how much WAL each replication slot keeps',
     why: 'WAL that a slot keeps is not removed, whatever max_wal_size says; a full disk stops the server.',
@@ -73,7 +73,7 @@ export const slots: Check[] = [
     },
   }),
   sqlCheck<SlotRow>({
-    id: 'replication.slots_lost',
+    id: 'replication.slots-lost',
     group: 'replication',
     answers: 'whether the WAL that a replication slot needs is gone or about to go',
     why: 'What reads a lost slot cannot go on: a standby has to be copied anew, and a subscription misses changes.',

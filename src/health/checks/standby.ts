@@ -14,7 +14,7 @@ const notOnPrimary = 'this is a primary, which replays nothing';
 /** What a standby says of itself. */
 export const standby: Check[] = [
   sqlCheck<RecoveryRow>({
-    id: 'replication.replay_delay',
+    id: 'replication.replay-delay',
     group: 'replication',
     answers: 'how old what this standby shows is',
     why: 'Readers of a standby see the past, and a failover waits until the rest is replayed.',

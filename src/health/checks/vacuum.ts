@@ -69,7 +69,7 @@ function overdueCheck(work: 'vacuum' | 'analyze', about: Pick<Check, 'id' | 'ans
 
 export const vacuum: Check[] = [
   sqlCheck<DeadRowsRow>({
-    id: 'vacuum.dead_rows',
+    id: 'vacuum.dead-rows',
     group: 'vacuum',
     answers: 'which tables hold many dead rows',
     why: 'Dead rows are read and skipped by every scan, and the space that they take grows until a vacuum frees it.',
@@ -102,12 +102,12 @@ export const vacuum: Check[] = [
     why: 'A table that autovacuum does not reach grows, and its index-only scans read the table.',
   }),
   overdueCheck('analyze', {
-    id: 'vacuum.analyze_overdue',
+    id: 'vacuum.analyze-overdue',
     answers: 'which tables are far beyond their own line at which autovacuum analyzes them',
     why: 'The planner goes by statistics of what the table was, and chooses plans that are slow for what it is.',
   }),
   sqlCheck<MissingStatisticsRow>({
-    id: 'vacuum.statistics_missing',
+    id: 'vacuum.statistics-missing',
     group: 'vacuum',
     answers: 'which tables the planner knows nothing of, partitioned tables as a whole included',
     why: 'Without statistics the planner guesses. Autovacuum never analyzes a partitioned table itself, only its partitions.',
@@ -126,7 +126,7 @@ export const vacuum: Check[] = [
     },
   }),
   sqlCheck<AutovacuumOffRow>({
-    id: 'vacuum.autovacuum_off',
+    id: 'vacuum.autovacuum-off',
     group: 'vacuum',
     answers: 'whether autovacuum is turned off, for the server or for a table',
     why: 'What is turned off for a bulk load and forgotten grows, loses its statistics, and is frozen all at once.',

@@ -85,9 +85,9 @@ async function visibleThere(role: TestRole): Promise<TestRole> {
 
 describe('what a primary says of its standbys', () => {
   test('one that keeps up is well, in bytes and in seconds', async () => {
-    for (const id of ['replication.lag_bytes', 'replication.lag_seconds', 'replication.synchronous'])
+    for (const id of ['replication.lag-bytes', 'replication.lag-seconds', 'replication.synchronous'])
       expect(await findingOf(on, id)).toMatchObject({ severity: 'ok' });
-    expect(await findingOf(on, 'replication.lag_bytes')).toMatchObject({
+    expect(await findingOf(on, 'replication.lag-bytes')).toMatchObject({
       object: 'second',
       message: expect.stringContaining('1 standby (second)') as string,
     });
@@ -96,8 +96,8 @@ describe('what a primary says of its standbys', () => {
   test('one whose replay is paused is behind', async () => {
     await whilePaused(async () => {
       expect(
-        await findingOf(on, 'replication.lag_bytes', {
-          thresholds: { 'replication.lag_bytes': { warn: 1, crit: '1 GB' } },
+        await findingOf(on, 'replication.lag-bytes', {
+          thresholds: { 'replication.lag-bytes': { warn: 1, crit: '1 GB' } },
         }),
       ).toMatchObject({
         object: 'second',
@@ -106,8 +106,8 @@ describe('what a primary says of its standbys', () => {
       });
       const lag = await waitUntil(
         async () => {
-          const found = await findingOf(on, 'replication.lag_seconds', {
-            thresholds: { 'replication.lag_seconds': { warn: 0.000_001, crit: 300 } },
+          const found = await findingOf(on, 'replication.lag-seconds', {
+            thresholds: { 'replication.lag-seconds': { warn: 0.000_001, crit: 300 } },
           });
           return found.severity === 'warn' ? found : undefined;
         },
@@ -140,7 +140,7 @@ describe('what a primary says of its standbys', () => {
   test('a role with nothing is told the GRANT, pg_monitor sees it', async () => {
     const nothing = await createRole(on);
     const monitor = await createRole(on, 'pg_monitor');
-    for (const id of ['replication.lag_bytes', 'replication.lag_seconds', 'replication.synchronous']) {
+    for (const id of ['replication.lag-bytes', 'replication.lag-seconds', 'replication.synchronous']) {
       expect(await findingOf(on, id, { as: nothing })).toMatchObject({
         severity: 'unknown',
         mend: `grant pg_read_all_stats to ${nothing.name};`,
@@ -152,7 +152,7 @@ describe('what a primary says of its standbys', () => {
 
   test('what a standby alone can say is skipped', async () => {
     const found = await findingsOf(on, [
-      'replication.replay_delay',
+      'replication.replay-delay',
       'replication.receiver',
       'replication.paused',
       'replication.conflicts',
@@ -163,8 +163,8 @@ describe('what a primary says of its standbys', () => {
 
 describe('what a standby says of itself', () => {
   test('an idle primary is no delay, however old its last commit', async () => {
-    const sure = { thresholds: { 'replication.replay_delay': { warn: 0.000_001, crit: 300 } } };
-    expect(await findingOf(there, 'replication.replay_delay', sure)).toMatchObject({
+    const sure = { thresholds: { 'replication.replay-delay': { warn: 0.000_001, crit: 300 } } };
+    expect(await findingOf(there, 'replication.replay-delay', sure)).toMatchObject({
       severity: 'ok',
       observed: 0,
     });
@@ -183,8 +183,8 @@ describe('what a standby says of itself', () => {
         mend: 'select pg_wal_replay_resume();',
       });
       expect(
-        await findingOf(there, 'replication.replay_delay', {
-          thresholds: { 'replication.replay_delay': { warn: 0.000_001, crit: 300 } },
+        await findingOf(there, 'replication.replay-delay', {
+          thresholds: { 'replication.replay-delay': { warn: 0.000_001, crit: 300 } },
         }),
       ).toMatchObject({ severity: 'warn', message: expect.stringContaining('wait') as string });
     });
@@ -210,7 +210,7 @@ describe('what a standby says of itself', () => {
         severity: 'unknown',
         mend: `grant pg_read_all_settings to ${nothing.name};`,
       });
-      expect((await findingOf(there, 'replication.replay_delay')).detail).toContain('no WAL is received');
+      expect((await findingOf(there, 'replication.replay-delay')).detail).toContain('no WAL is received');
     } finally {
       await there.query('alter system reset primary_conninfo');
       await there.query('select pg_reload_conf()');
@@ -246,12 +246,12 @@ describe('what a standby says of itself', () => {
 
 describe('slots', () => {
   test('one that nobody reads is found, and the WAL that it keeps', async () => {
-    expect(await findingOf(on, 'replication.slots_inactive')).toMatchObject({ severity: 'ok' });
+    expect(await findingOf(on, 'replication.slots-inactive')).toMatchObject({ severity: 'ok' });
     await on.query(`select pg_create_physical_replication_slot('left_behind', true)`);
     try {
       await on.query('insert into marks select generate_series(1, 50000)');
-      const inactive = await findingOf(on, 'replication.slots_inactive', {
-        thresholds: { 'replication.slots_inactive': { warn: 0, crit: 1800 } },
+      const inactive = await findingOf(on, 'replication.slots-inactive', {
+        thresholds: { 'replication.slots-inactive': { warn: 0, crit: 1800 } },
       });
       expect(inactive).toMatchObject({
         object: 'left_behind',
@@ -260,38 +260,38 @@ describe('slots', () => {
       });
       expect(inactive.observed === null).toBe(serverVersion() < 170_000);
       // A restart of its reader is no finding, where the server can tell.
-      expect((await findingOf(on, 'replication.slots_inactive')).severity).toBe(
+      expect((await findingOf(on, 'replication.slots-inactive')).severity).toBe(
         serverVersion() < 170_000 ? 'warn' : 'ok',
       );
       const monitor = await createRole(on);
       expect(
-        await findingOf(on, 'replication.slots_retained', {
+        await findingOf(on, 'replication.slots-retained', {
           as: monitor,
-          thresholds: { 'replication.slots_retained': { warn: '1 MB', crit: '1 GB' } },
+          thresholds: { 'replication.slots-retained': { warn: '1 MB', crit: '1 GB' } },
         }),
       ).toMatchObject({ object: 'left_behind', severity: 'warn', detail: 'physical, nobody reads it' });
-      expect(await findingOf(on, 'replication.slots_retained')).toMatchObject({ severity: 'ok' });
+      expect(await findingOf(on, 'replication.slots-retained')).toMatchObject({ severity: 'ok' });
     } finally {
       await on.query(`select pg_drop_replication_slot('left_behind')`);
     }
   });
 
   test('one whose WAL was removed is lost', async () => {
-    expect(await findingOf(on, 'replication.slots_lost')).toMatchObject({ severity: 'ok' });
+    expect(await findingOf(on, 'replication.slots-lost')).toMatchObject({ severity: 'ok' });
     await on.query(`select pg_create_physical_replication_slot('too_slow', true)`);
     await on.query(`alter system set max_slot_wal_keep_size = '1MB'`);
     await on.query('select pg_reload_conf()');
     try {
       await on.query('insert into marks select generate_series(1, 200000)');
-      const bounded = await findingOf(on, 'replication.slots_lost');
+      const bounded = await findingOf(on, 'replication.slots-lost');
       expect(bounded).toMatchObject({ object: 'too_slow', severity: 'warn' });
       await on.query('checkpoint');
-      expect(await findingOf(on, 'replication.slots_lost')).toMatchObject({
+      expect(await findingOf(on, 'replication.slots-lost')).toMatchObject({
         object: 'too_slow',
         severity: 'crit',
       });
       // It keeps nothing any more.
-      expect(await findingOf(on, 'replication.slots_inactive')).toMatchObject({ severity: 'ok' });
+      expect(await findingOf(on, 'replication.slots-inactive')).toMatchObject({ severity: 'ok' });
     } finally {
       await on.query(`select pg_drop_replication_slot('too_slow')`);
       await on.query('alter system reset max_slot_wal_keep_size');

@@ -42,14 +42,14 @@ async function goneFor(id: string, object: string): Promise<boolean> {
 const off = 'autovacuum_enabled = off, toast.autovacuum_enabled = off';
 
 it('finds dead rows and tables beyond their lines, and is well after a vacuum', async () => {
-  expect(await findingOf(db, 'vacuum.dead_rows')).toMatchObject({ severity: 'ok' });
+  expect(await findingOf(db, 'vacuum.dead-rows')).toMatchObject({ severity: 'ok' });
   await inSessions(
     `create table app.changed (id int, note text) with (${off})`,
     'insert into app.changed select g from generate_series(1, 4000) as g',
     'vacuum (analyze) app.changed',
     'delete from app.changed where id % 2 = 0',
   );
-  expect(await findingFor('vacuum.dead_rows', 'app.changed')).toMatchObject({
+  expect(await findingFor('vacuum.dead-rows', 'app.changed')).toMatchObject({
     severity: 'warn',
     observed: 50,
     warn: 20,
@@ -62,13 +62,13 @@ it('finds dead rows and tables beyond their lines, and is well after a vacuum', 
     message: '2,000 dead rows, and autovacuum comes from 850 on',
     detail: expect.stringContaining('autovacuum is turned off for it') as string,
   });
-  expect(await findingFor('vacuum.analyze_overdue', 'app.changed')).toMatchObject({
+  expect(await findingFor('vacuum.analyze-overdue', 'app.changed')).toMatchObject({
     severity: 'warn',
     message: '2,000 changed rows, and autovacuum comes from 450 on',
     mend: 'dbops maintenance analyze --table app.changed',
   });
   await inSessions('vacuum (analyze) app.changed');
-  for (const id of ['vacuum.dead_rows', 'vacuum.overdue', 'vacuum.analyze_overdue'])
+  for (const id of ['vacuum.dead-rows', 'vacuum.overdue', 'vacuum.analyze-overdue'])
     await goneFor(id, 'app.changed');
 });
 
@@ -94,16 +94,16 @@ it('judges dead rows by what the configuration says of a table, and knows when n
     'insert into app.queue select g from generate_series(1, 5000) as g',
     'delete from app.queue where id <= 4000',
   );
-  expect(await findingFor('vacuum.dead_rows', 'app.queue')).toMatchObject({ observed: 80 });
+  expect(await findingFor('vacuum.dead-rows', 'app.queue')).toMatchObject({ observed: 80 });
   const objects = { 'app.queue': { warn: 90 } };
-  const spared = await findingsOf(db, ['vacuum.dead_rows'], {
-    thresholds: { 'vacuum.dead_rows': { objects } },
+  const spared = await findingsOf(db, ['vacuum.dead-rows'], {
+    thresholds: { 'vacuum.dead-rows': { objects } },
   });
   expect(spared).toMatchObject([{ severity: 'ok' }]);
   const facts = { parameters: { track_counts: 'off', autovacuum: 'off' } };
-  for (const id of ['vacuum.dead_rows', 'vacuum.overdue', 'vacuum.analyze_overdue'])
+  for (const id of ['vacuum.dead-rows', 'vacuum.overdue', 'vacuum.analyze-overdue'])
     expect(await findingOf(db, id, { facts })).toMatchObject({ severity: 'unknown' });
-  const off = await findingsOf(db, ['vacuum.autovacuum_off'], { facts });
+  const off = await findingsOf(db, ['vacuum.autovacuum-off'], { facts });
   expect(off.filter(({ severity }) => severity === 'crit').map(({ object }) => object)).toEqual([null, null]);
 });
 
@@ -115,18 +115,18 @@ it('finds tables without statistics, partitioned ones as a whole, and names what
   await inSessions('insert into app.loaded select g from generate_series(1, 2000) as g', 'vacuum app.loaded');
   await inSessions('insert into app.events select g from generate_series(1, 2000) as g');
   await inSessions('analyze app.events_1');
-  expect(await findingFor('vacuum.statistics_missing', 'app.loaded')).toMatchObject({ severity: 'warn' });
-  expect(await findingFor('vacuum.statistics_missing', 'app.events')).toMatchObject({
+  expect(await findingFor('vacuum.statistics-missing', 'app.loaded')).toMatchObject({ severity: 'warn' });
+  expect(await findingFor('vacuum.statistics-missing', 'app.events')).toMatchObject({
     severity: 'warn',
     message: expect.stringContaining('never analyzed as a whole') as string,
     mend: 'dbops maintenance analyze --table app.events',
   });
 
   await db.query('analyze app.loaded, app.events, app.queue, app.log');
-  expect(await findingOf(db, 'vacuum.statistics_missing')).toMatchObject({ severity: 'ok' });
+  expect(await findingOf(db, 'vacuum.statistics-missing')).toMatchObject({ severity: 'ok' });
 
   const monitor = await createRole(db, 'pg_monitor');
-  expect(await findingsOf(db, ['vacuum.statistics_missing'], { as: monitor })).toMatchObject([
+  expect(await findingsOf(db, ['vacuum.statistics-missing'], { as: monitor })).toMatchObject([
     {
       severity: 'unknown',
       message: expect.stringContaining('may not see the statistics of') as string,
@@ -135,9 +135,9 @@ it('finds tables without statistics, partitioned ones as a whole, and names what
   ]);
   await db.query(`grant usage on schema app to ${monitor.name}`);
   await db.query(`grant select on all tables in schema app to ${monitor.name}`);
-  expect(await findingOf(db, 'vacuum.statistics_missing', { as: monitor })).toMatchObject({ severity: 'ok' });
+  expect(await findingOf(db, 'vacuum.statistics-missing', { as: monitor })).toMatchObject({ severity: 'ok' });
   await db.query('alter table app.loaded enable row level security');
-  expect(await findingOf(db, 'vacuum.statistics_missing', { as: monitor })).toMatchObject({
+  expect(await findingOf(db, 'vacuum.statistics-missing', { as: monitor })).toMatchObject({
     severity: 'unknown',
     mend: `alter role ${monitor.name} bypassrls;`,
   });
@@ -146,16 +146,16 @@ it('finds tables without statistics, partitioned ones as a whole, and names what
 it('finds tables for which autovacuum is off, and needs no privilege for that nor for counters', async () => {
   await db.query(`create table app.forgotten (note text) with (toast.autovacuum_enabled = off)`);
   const nobody = await createRole(db);
-  const found = await findingsOf(db, ['vacuum.autovacuum_off'], { as: nobody });
+  const found = await findingsOf(db, ['vacuum.autovacuum-off'], { as: nobody });
   expect(found.find(({ object }) => object === 'app.forgotten')).toMatchObject({
     severity: 'warn',
     message: 'autovacuum is turned off for its TOAST table',
     mend: 'alter table app.forgotten reset (toast.autovacuum_enabled);',
   });
-  expect(await findingFor('vacuum.autovacuum_off', 'app.changed')).toMatchObject({ severity: 'warn' });
-  const dead = await findingsOf(db, ['vacuum.dead_rows'], { as: nobody });
+  expect(await findingFor('vacuum.autovacuum-off', 'app.changed')).toMatchObject({ severity: 'warn' });
+  const dead = await findingsOf(db, ['vacuum.dead-rows'], { as: nobody });
   expect(dead.map(({ object, severity }) => [object, severity])).toEqual([['app.queue', 'warn']]);
-  expect(await findingOf(db, 'vacuum.statistics_missing', { as: nobody })).toMatchObject({
+  expect(await findingOf(db, 'vacuum.statistics-missing', { as: nobody })).toMatchObject({
     severity: 'unknown',
     mend: `grant pg_read_all_data to ${nobody.name};`,
   });
