@@ -79,9 +79,7 @@ async function declareCommand(command: Command, definition: CommandDefinition): 
 
 function createProgram(onStderr: (text: string) => void): Command {
   return new Command('dbops')
-    .description(
-      'Keeps PostgreSQL databases alive: partitions today, archives, backups, maintenance and health to come.',
-    )
+    .description('Keeps PostgreSQL databases alive: partitions, archives, backups, maintenance and health.')
     .version(version, '-V, --version', 'print the version')
     .exitOverride()
     .showSuggestionAfterError()
