@@ -52,12 +52,14 @@ export interface TableIndexRow {
   parentOid: number | null;
 }
 
-// What stands before the shape is told by its length: names may hold any text.
+// What stands before the shape is told by its length: names may hold any text. Our temporary schema is written as pg_temp
+// by newer servers, and by its own name by older ones.
 const shape = `pg_catalog.regexp_replace(
                pg_catalog.substr(pg_catalog.pg_get_indexdef(i.indexrelid), 1 + pg_catalog.length(pg_catalog.concat(
                  'CREATE ', case when i.indisunique then 'UNIQUE ' end, 'INDEX ', pg_catalog.quote_ident(c.relname),
                  ' ON ', case when c.relkind = 'I' then 'ONLY ' end,
-                 pg_catalog.format('%I.%I', case when n.oid = pg_catalog.pg_my_temp_schema() then 'pg_temp'
+                 pg_catalog.format('%I.%I', case when pg_catalog.strpos(pg_catalog.pg_get_indexdef(i.indexrelid), ' ON pg_temp.') > 0
+                                                 and n.oid = pg_catalog.pg_my_temp_schema() then 'pg_temp'
                                                 else n.nspname end, t.relname), ' USING '))),
                ' WITH \\([a-z_]+=''[^'']*''(, [a-z_]+=''[^'']*'')*\\)', '')`;
 
