@@ -16,9 +16,16 @@ let db: TestDatabase;
 let job: MaintenanceJob;
 const role = `dbops_vacuum_${randomBytes(4).toString('hex')}`;
 
+async function counted(condition: string, what: string): Promise<void> {
+  const ask = () => db.query<{ is: boolean }>(`select ${condition} as is`);
+  await waitUntil(async () => (await ask())[0]!.is, { what: `the statistics of ${what}` });
+}
+
 beforeAll(async () => {
   db = await createDatabase('vacuum');
-  await db.query(`
+  // What a session did is counted when it ends, at the latest: later it would count as changes after the vacuum.
+  const seed = await openSession(db.url);
+  await seed.query(`
     create table public.dead (id int primary key, text text) with (autovacuum_enabled = off);
     create table public.calm (id int primary key) with (autovacuum_enabled = off);
     create table public.fresh (id int primary key) with (autovacuum_enabled = off);
@@ -29,6 +36,8 @@ beforeAll(async () => {
     insert into public.calm select n from generate_series(1, 2000) as n;
     insert into public.measured select n from generate_series(1, 500) as n;
     create role ${role} login`);
+  await seed.end();
+  await counted("pg_stat_get_mod_since_analyze('public.measured_1'::regclass) >= 500", 'the inserts');
   await db.query('vacuum analyze public.dead');
   await db.query('vacuum analyze public.calm');
   await db.query('analyze public.measured_1');
@@ -37,15 +46,7 @@ beforeAll(async () => {
   await session.query('insert into public.fresh select n from generate_series(1, 900) as n');
   // Counted when a session ends, also before PostgreSQL 15.
   await session.end();
-  await waitUntil(
-    async () =>
-      (
-        await db.query<{ dead: number }>(
-          "select pg_stat_get_dead_tuples('public.dead'::regclass)::int as dead",
-        )
-      )[0]!.dead >= 1000,
-    { what: 'the statistics of the deletes' },
-  );
+  await counted("pg_stat_get_dead_tuples('public.dead'::regclass) >= 1000", 'the deletes');
   job = await openMaintenance(db.url);
 });
 afterAll(async () => {
