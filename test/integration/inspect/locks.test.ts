@@ -2,14 +2,18 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { lookAtLocks } from '../../../src/inspect/locks.ts';
 import { connect, type Db } from '../../../src/pg/connection.ts';
-import { createDatabase, openSession, waitUntil, type TestDatabase } from '../../support/database.ts';
+import type { Server } from '../../../scripts/lib/postgres-server.mjs';
+import { openSession, ownDatabase, startPrivateServer, waitUntil } from '../../support/database.ts';
 import { createRole } from '../../support/health.ts';
 
-let database: TestDatabase;
+// Locks are those of the whole server: on that of the run other tests wait for each other, too.
+let server: Server;
+let database: ReturnType<typeof ownDatabase>;
 let db: Db;
 
 beforeAll(async () => {
-  database = await createDatabase('inspect_locks');
+  server = await startPrivateServer();
+  database = ownDatabase(server);
   await database.query(
     'create table public.orders (id int primary key, n int); insert into public.orders values (1, 0)',
   );
@@ -17,7 +21,7 @@ beforeAll(async () => {
 });
 afterAll(async () => {
   await db.close();
-  await database.drop();
+  await server.stop({ immediate: true });
 });
 
 /** Waits until a session waits for a lock. */
