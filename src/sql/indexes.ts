@@ -100,7 +100,12 @@ const candidates = (versionNum: number) => `${sizes(versionNum)}, ${constraints}
                m.amname, k.name as constraint_name,
                ${versionNum < 150_000 ? 'false' : 'i.indnullsnotdistinct'} as nulls_not_distinct,
                i.indkey::int2[] as keys, i.indclass::oid[] as classes, i.indcollation::oid[] as collations,
-               i.indoption::int2[] as options, ${tree('i.indexprs')} as expressions, ${tree('i.indpred')} as predicate
+               i.indoption::int2[] as options, ${tree('i.indexprs')} as expressions, ${tree('i.indpred')} as predicate,
+               -- Computed here: the planner takes a comparison of a column of this for one row in two hundred, each
+               -- time, and loops over all indexes for each.
+               m.amname = 'btree' and i.indexprs is null as is_plain,
+               i.indnkeyatts = i.indnatts and not c.relispartition and not i.indisunique and k.name is null
+                 and not i.indisreplident and not i.indisclustered as is_spare
           from pg_catalog.pg_index as i
           join pg_catalog.pg_class as c on c.oid = i.indexrelid
           join pg_catalog.pg_class as t on t.oid = i.indrelid
@@ -152,13 +157,12 @@ export function redundantIndexes(versionNum: number): Query {
       with ${candidates(versionNum)}
       select distinct on (s.nspname, s.table_name, s.relname) ${coveredColumns}
         from candidates as s
-        join candidates as l on l.indrelid = s.indrelid and l.indexrelid <> s.indexrelid and l.amname = 'btree'
+        join candidates as l on l.indrelid = s.indrelid and l.indexrelid <> s.indexrelid and l.is_plain
          and (l.indnkeyatts > s.indnkeyatts or (l.indnkeyatts = s.indnkeyatts and l.indnatts > s.indnatts))
          and ${prefix('keys')} and ${prefix('classes')} and ${prefix('collations')} and ${prefix('options')}
-         and l.predicate = s.predicate and l.expressions = ''
+         and l.predicate = s.predicate
         left join sizes as z on z.oid = s.indexrelid
-       where s.amname = 'btree' and s.expressions = '' and s.indnkeyatts = s.indnatts and not s.relispartition
-         and not s.indisunique and s.constraint_name is null and not s.indisreplident and not s.indisclustered
+       where s.is_plain and s.is_spare
        order by s.nspname, s.table_name, s.relname, l.indnkeyatts desc, l.indnatts desc, l.indexrelid`,
   };
 }
