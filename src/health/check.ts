@@ -5,9 +5,6 @@ import type { HealthFacts } from '../sql/health-facts.ts';
 import type { Store } from '../storage/store.ts';
 import type { Severity, Unit } from './finding.ts';
 
-/** No question may take longer. */
-export const questionTimeoutMs = 5000;
-
 /** In the order of the report. */
 export const groups = [
   'connections',

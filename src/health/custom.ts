@@ -1,5 +1,5 @@
 import type { FileOwnCheck } from '../config/schema-health.ts';
-import { questionTimeoutMs, type Check, type Look, type Thresholds } from './check.ts';
+import { type Check, type Look, type Thresholds } from './check.ts';
 import { humanValue, parseBound, type BoundsProblem } from './thresholds.ts';
 
 /** What a query of the configuration may return. */
@@ -35,7 +35,7 @@ export function readOwnChecks(
       profiles: written.profiles ?? ['daily', 'weekly', 'monthly', 'deploy'],
       asks: written.sql,
       look: async ({ db }) => {
-        const query = { text: `/* dbops:health.own */ ${written.sql}`, timeoutMs: questionTimeoutMs };
+        const query = { text: `/* dbops:health.own */ ${written.sql}` };
         // What a query of the configuration does beside answering is not for a morning's look.
         const rows = await db.transaction(() => db.query<OwnRow>(query), 'repeatable read, read only');
         return judgeOwn(rows, thresholds);

@@ -1,15 +1,10 @@
 import { DbopsError } from '../errors.ts';
 import type { Query } from '../pg/connection.ts';
 import { sqlStateOf } from '../pg/sqlstate.ts';
+import { countedSince } from '../sql/health-facts.ts';
+import { askOnlyQuickly, quickTimeoutMs } from '../sql/quick.ts';
 import { ident } from '../sql/quote.ts';
-import {
-  questionTimeoutMs,
-  type Check,
-  type CheckContext,
-  type Look,
-  type Observation,
-  type Thresholds,
-} from './check.ts';
+import { type Check, type CheckContext, type Look, type Observation, type Thresholds } from './check.ts';
 import type { Finding } from './finding.ts';
 import { boundsOf, floorOf, judgeValue, type Bounds } from './thresholds.ts';
 
@@ -21,11 +16,6 @@ export interface PlannedCheck {
 
 export type RunContext = Omit<CheckContext, 'thresholds' | 'floor'>;
 
-/** Not longer does a question stand behind somebody's lock. */
-const lockTimeout = '100ms';
-
-const timeouts = `/* dbops:health.timeouts */ set lock_timeout = '${lockTimeout}'; set statement_timeout = '${String(questionTimeoutMs)}ms'`;
-
 /**
  * Runs checks one after the other over one session, and judges what they saw. A check that fails is unknown and the others
  * go on; only a lost connection and an interruption end the run. Changes nothing. Locks: ACCESS SHARE on catalogs.
@@ -35,8 +25,6 @@ export async function runChecks(context: RunContext, checks: PlannedCheck[]): Pr
     const findings: Finding[] = [];
     for (const planned of checks) {
       if (context.signal.aborted) throw context.signal.reason as Error;
-      // For each anew: a statement with a time of its own puts both back when it ends.
-      await context.db.execute(timeouts);
       findings.push(...(await runCheck(context, planned)));
     }
     return findings;
@@ -50,6 +38,8 @@ async function runCheck(context: RunContext, { check, bounds }: PlannedCheck): P
   const obstacle = obstacleOf(context, check);
   if (obstacle !== undefined) return [obstacle];
   try {
+    // For each anew: a statement with a time of its own puts both back when it ends.
+    await askOnlyQuickly(context.db);
     const look = await lookWith({ ...context, thresholds: bounds.general, floor: floorOf(bounds) }, check);
     return judge(context, { check, bounds }, look);
   } catch (error) {
@@ -154,11 +144,6 @@ function countedOf({ facts }: RunContext, check: Check, finding: Finding): Findi
   return isCounted ? { ...finding, countedSince: countedSince(facts) } : finding;
 }
 
-/** After a crash the database knows of no reset, and its counters are as old as the server. */
-function countedSince(facts: CheckContext['facts']): Date {
-  return facts.countedSince ?? facts.startedAt;
-}
-
 /** Why a question has no answer. Throws what ends the whole run. */
 function unread({ db, signal }: RunContext, check: Check, error: unknown): Finding {
   if (!(error instanceof DbopsError) || signal.aborted) throw error;
@@ -186,7 +171,7 @@ function unread({ db, signal }: RunContext, check: Check, error: unknown): Findi
       );
     case '57014':
       return unknown(
-        `no answer within ${String(questionTimeoutMs / 1000)} s`,
+        `no answer within ${String(quickTimeoutMs / 1000)} s`,
         'Ask for this check alone when the server is less busy.',
         `dbops health --only ${check.id}`,
       );

@@ -28,6 +28,11 @@ export function connectionsUsed(): Query {
   };
 }
 
+/** What a limit counts: walsenders, too, before PostgreSQL 18. */
+const counts = `(a.backend_type = 'client backend'
+              or a.backend_type = 'walsender'
+                 and pg_catalog.current_setting('server_version_num')::int4 < 180000)`;
+
 export interface ConnectionLimitRow {
   /** Of the role or the database. */
   name: string;
@@ -47,9 +52,7 @@ export function connectionsOfRoles(): Query {
         from pg_catalog.pg_roles as r
         left join pg_catalog.pg_stat_activity as a
           on a.usesysid = r.oid
-         and (a.backend_type = 'client backend'
-              or a.backend_type = 'walsender'
-                 and pg_catalog.current_setting('server_version_num')::int4 < 180000)
+         and ${counts}
        where r.rolconnlimit > 0 and not r.rolsuper
        group by r.rolname, r.rolconnlimit
        order by r.rolname`,
@@ -67,9 +70,7 @@ export function connectionsOfDatabases(): Query {
         from pg_catalog.pg_database as d
         left join pg_catalog.pg_stat_activity as a
           on a.datid = d.oid
-         and (a.backend_type = 'client backend'
-              or a.backend_type = 'walsender'
-                 and pg_catalog.current_setting('server_version_num')::int4 < 180000)
+         and ${counts}
        where d.datconnlimit > 0
        group by d.datname, d.datconnlimit
        order by d.datname`,

@@ -17,22 +17,12 @@ export interface HealthFacts {
 }
 
 /** Parameters that checks judge by. */
-const parameters = [
-  'autovacuum',
-  'autovacuum_freeze_max_age',
-  'autovacuum_multixact_freeze_max_age',
-  'block_size',
-  'data_directory',
-  'max_connections',
-  'max_prepared_transactions',
-  'superuser_reserved_connections',
-  'reserved_connections',
-  'track_activities',
-  'track_counts',
-  'vacuum_failsafe_age',
-  'vacuum_multixact_failsafe_age',
-  'wal_segment_size',
-];
+const parameters = ['autovacuum', 'track_counts'];
+
+/** After a crash the database knows of no reset, and its counters are as old as the server. */
+export function countedSince(facts: Pick<HealthFacts, 'countedSince' | 'startedAt'>): Date {
+  return facts.countedSince ?? facts.startedAt;
+}
 
 /** PostgreSQL 14 and later. Privilege: none. Locks: none beyond those on catalogs. */
 export async function getHealthFacts(db: Db): Promise<HealthFacts> {

@@ -1,8 +1,15 @@
 import type { Db, Query } from '../pg/connection.ts';
 
-/** What a question for people may cost: nobody waits behind it, and it gives up before its reader does. */
+/** What a question may cost: nobody waits behind it, and it gives up before its reader does. */
 const lockTimeout = '100ms';
-const statementTimeout = '5s';
+export const quickTimeoutMs = 5000;
+
+/** Bounds every statement of the session by that, until resetTimeouts(). */
+export async function askOnlyQuickly(db: Db): Promise<void> {
+  await db.execute(
+    `/* dbops:quick.timeouts */ set lock_timeout = '${lockTimeout}'; set statement_timeout = '${String(quickTimeoutMs)}ms'`,
+  );
+}
 
 /**
  * Asks with short timeouts and puts those of the session back. Throws lock_timeout and statement_timeout. Privilege:
@@ -12,9 +19,7 @@ export async function askQuickly<Row extends object>(
   db: Db,
   query: Pick<Query, 'text' | 'values'>,
 ): Promise<Row[]> {
-  await db.execute(
-    `/* dbops:quick.timeouts */ set lock_timeout = '${lockTimeout}'; set statement_timeout = '${statementTimeout}'`,
-  );
+  await askOnlyQuickly(db);
   try {
     return await db.query<Row>(query);
   } finally {

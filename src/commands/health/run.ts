@@ -8,7 +8,7 @@ import { runChecks } from '../../health/run.ts';
 import { DbopsError } from '../../errors.ts';
 import { paint } from '../../output/style.ts';
 import { renderTable } from '../../output/table.ts';
-import { getHealthFacts } from '../../sql/health-facts.ts';
+import { countedSince, getHealthFacts } from '../../sql/health-facts.ts';
 import { visible } from '../../sql/quote.ts';
 import { defineCommand, type Result } from '../command.ts';
 import { storesOf } from '../stores.ts';
@@ -68,7 +68,7 @@ export const command = defineCommand<Options>({
       const facts = await getHealthFacts(db);
       const context = { db, facts, settings, now: now(db), signal, log, openStore: stores.open };
       const findings = await runChecks(context, chosen);
-      return report(findings, options, facts.countedSince ?? facts.startedAt);
+      return report(findings, options, countedSince(facts));
     } finally {
       await stores.closeAll();
     }

@@ -1,3 +1,4 @@
+import { quickTimeoutMs } from '../../sql/quick.ts';
 import { groupOf, isPhysical, tablesOf } from '../../backup/catalogue/facts.ts';
 import { newestDrill } from '../../backup/catalogue/find.ts';
 import { momentOf, surveyBackups, type SurveyedBackup } from '../../backup/catalogue/survey.ts';
@@ -8,7 +9,7 @@ import { listBackupRows, type BackupRow } from '../../sql/backups.ts';
 import { getServerIdentity } from '../../sql/export.ts';
 import { ident } from '../../sql/quote.ts';
 import { findStateVersion } from '../../sql/state.ts';
-import { questionTimeoutMs, skip, type CheckContext, type Look, type Observation } from '../check.ts';
+import { skip, type CheckContext, type Look, type Observation } from '../check.ts';
 import { oncePerRun } from '../once.ts';
 
 /** A backup of this database or of its cluster, or the attempt at one. */
@@ -84,7 +85,7 @@ function ofRow(row: BackupRow): KnownBackup {
 /** Asks no store for longer than a question to the server may take. */
 async function inStores({ db, settings, signal, openStore }: CheckContext): Promise<Known> {
   const { systemIdentifier } = await getServerIdentity(db);
-  const late = AbortSignal.timeout(questionTimeoutMs);
+  const late = AbortSignal.timeout(quickTimeoutMs);
   try {
     const stores = await Promise.all(settings.backup.copies.map(openStore));
     const survey = await surveyBackups(stores, {
@@ -106,7 +107,7 @@ async function inStores({ db, settings, signal, openStore }: CheckContext): Prom
     };
   } catch (error) {
     if (!late.aborted || signal.aborted) throw error;
-    return unknown(`the stores did not answer within ${String(questionTimeoutMs / 1000)} s`, {
+    return unknown(`the stores did not answer within ${String(quickTimeoutMs / 1000)} s`, {
       advice: '"dbops backup list --rebuild" reads them with more patience, and writes the ledger.',
       mend: 'dbops backup list --rebuild',
     });

@@ -1,3 +1,4 @@
+import { countedSince } from '../../sql/health-facts.ts';
 import { humanBytes, humanCount } from '../../output/human.ts';
 import { databaseCounters, type DatabaseCountersRow } from '../../sql/health-activity.ts';
 import { allWell, sqlCheck, type Check, type CheckContext } from '../check.ts';
@@ -78,16 +79,12 @@ function counted(row: DatabaseCountersRow | undefined): DatabaseCountersRow {
 
 type Clock = Pick<CheckContext, 'facts' | 'now'>;
 
-function windowStart({ facts }: Clock): Date {
-  return facts.countedSince ?? facts.startedAt;
-}
-
 function since(clock: Clock): string {
-  return `since ${windowStart(clock).toISOString().slice(0, 16)}Z`;
+  return `since ${countedSince(clock.facts).toISOString().slice(0, 16)}Z`;
 }
 
 /** Less than a day is not stretched to one: an hour with a deadlock is no day with 24. */
 function perDay(count: number, clock: Clock): number {
-  const days = (clock.now.getTime() - windowStart(clock).getTime()) / 86_400_000;
+  const days = (clock.now.getTime() - countedSince(clock.facts).getTime()) / 86_400_000;
   return count / Math.max(1, days);
 }

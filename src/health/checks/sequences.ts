@@ -6,7 +6,7 @@ import {
   type SequenceValueRow,
 } from '../../sql/health-sequences.ts';
 import { displayName, ident, relation } from '../../sql/quote.ts';
-import { questionTimeoutMs, type Check, type CheckContext, type Look, type Observation } from '../check.ts';
+import { type Check, type CheckContext, type Look, type Observation } from '../check.ts';
 
 /** How many sequences are locked at a time; a server has room for some thousand locks. */
 const atOnce = 500;
@@ -29,14 +29,13 @@ export const sequences: Check[] = [
 ];
 
 async function lookAtSequences({ db, floor }: Pick<CheckContext, 'db' | 'floor'>): Promise<Look> {
-  const all = await db.query<SequenceRow>({ ...listSequences(), timeoutMs: questionTimeoutMs });
+  const all = await db.query<SequenceRow>(listSequences());
   const readable = all.filter(({ mayRead, isLocked }) => mayRead && !isLocked);
   const values = new Map<number, number | null>();
   for (let from = 0; from < readable.length; from += atOnce) {
     const oids = readable.slice(from, from + atOnce).map(({ oid }) => oid);
     const rows = await db.query<SequenceValueRow>({
       ...listSequenceValues(oids),
-      timeoutMs: questionTimeoutMs,
     });
     for (const { oid, lastValue } of rows) values.set(oid, lastValue);
   }
