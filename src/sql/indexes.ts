@@ -80,6 +80,9 @@ export function indexUsage(versionNum: number): Query {
   };
 }
 
+/** Names of what REINDEX CONCURRENTLY leaves behind, with digits where a name was taken; a regular expression. */
+export const leftoverPattern = '_cc(new|old)[0-9]*$';
+
 /** An index that another one does the work of. */
 export interface CoveredRow extends IndexNameRow {
   /** What does its work. */
@@ -199,7 +202,7 @@ export function invalidIndexes(): Query {
         select h.relation as table_oid, h.pid, p.pid is not null as is_told, p.index_relid
           from held as h left join pg_catalog.pg_stat_progress_create_index as p on p.pid = h.pid)
       select i.indexrelid::int8::float8 as oid, n.nspname as schema, t.relname as "table", c.relname as name,
-             c.relkind = 'I' as "isPartitioned", c.relname ~ '_cc(new|old)[0-9]*$' as "isLeftover",
+             c.relkind = 'I' as "isPartitioned", c.relname ~ '${leftoverPattern}' as "isLeftover",
              m.amname as method, k.conname as constraint, current_user::text as role, greatest(c.relpages, 0) * ${pageBytes} as "sizeBytes",
              case when exists (select from builds as b where b.table_oid = i.indrelid
                                   and (b.index_relid = i.indexrelid

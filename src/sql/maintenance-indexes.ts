@@ -1,4 +1,5 @@
 import type { Db } from '../pg/connection.ts';
+import { leftoverPattern } from './indexes.ts';
 import { relation, type RelationName } from './quote.ts';
 
 /** An index that may be rebuilt, or was left behind by a rebuild. */
@@ -44,7 +45,7 @@ export async function listLeftovers(db: Db): Promise<LeftoverRow[]> {
                         and l.mode in ('ShareUpdateExclusiveLock', 'AccessExclusiveLock')
                         and l.pid is distinct from pg_catalog.pg_backend_pid()) as "isInUse"
         ${joins}
-       where not i.indisvalid and c.relkind = 'i' and c.relname ~ '_cc(new|old)[0-9]*$'
+       where not i.indisvalid and c.relkind = 'i' and c.relname ~ '${leftoverPattern}'
        order by c.relpages, n.nspname, c.relname`,
   });
 }
