@@ -1,7 +1,6 @@
 import { durationMs, type Duration } from './duration.ts';
 import type { Path, Problem } from './issues.ts';
 import type { FilePartition, FileRowsJob, FileSettings } from './schema.ts';
-import { scheduleProblems } from './schedule.ts';
 import { storeProblems } from './store-problems.ts';
 import { splitTable, writeTable } from './table-name.ts';
 
@@ -15,7 +14,6 @@ export function contradictions(settings: FileSettings): Problem[] {
     ...Object.entries(settings.rows?.jobs ?? {}).flatMap(([name, job]) =>
       inRowsJob(job, ['rows', 'jobs', name]),
     ),
-    ...scheduleProblems(settings.schedule ?? []),
   ];
 }
 

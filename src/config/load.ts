@@ -6,6 +6,7 @@ import { DbopsError } from '../errors.ts';
 import { contradictions } from './contradictions.ts';
 import type { Environment } from './environment.ts';
 import { describeIssue, pathText, valueAt, type Issue, type Path, type Problem } from './issues.ts';
+import { scheduleProblems } from './schedule.ts';
 import { fileSchema, type FileSettings } from './schema.ts';
 import { copiesProblems } from './store-problems.ts';
 
@@ -144,10 +145,12 @@ function checkFile(text: string, path: string, env: Environment): Checked {
   const filled = fill(written, [], env, problems);
   const unset = new Set(problems.map((problem) => pathText(problem.path)));
   const { settings, issues } = validate(filled, document);
-  for (const problem of issues.flatMap((issue) => describeIssue(issue, written))) {
-    if (!unset.has(pathText(problem.path))) problems.push(problem);
-  }
-  if (settings !== undefined && problems.length === 0) problems.push(...contradictions(settings));
+  const found = [
+    ...issues.flatMap((issue) => describeIssue(issue, written)),
+    ...scheduleProblems((filled as { schedule?: unknown }).schedule),
+    ...(settings === undefined || unset.size > 0 ? [] : contradictions(settings)),
+  ];
+  problems.push(...found.filter((problem) => !unset.has(pathText(problem.path))));
   return {
     settings: settings ?? {},
     locate,

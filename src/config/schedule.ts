@@ -3,7 +3,7 @@ import { durationMs } from './duration.ts';
 import type { Path, Problem } from './issues.ts';
 import type { LoadedFile } from './load.ts';
 import type { Picker } from './picker.ts';
-import type { FileScheduleJob } from './schema-schedule.ts';
+import { scheduleJob, type FileScheduleJob } from './schema-schedule.ts';
 import { splitWords } from './words.ts';
 
 /** What runs when. */
@@ -49,29 +49,51 @@ export function scheduleSettings(picker: Picker, files: LoadedFile[], timezone: 
   });
 }
 
-/** What the schema cannot see of the jobs. Pure. */
-export function scheduleProblems(jobs: FileScheduleJob[]): Problem[] {
-  const names = jobs.map((job) => job.name);
+/**
+ * What the schema cannot see of the jobs, as they were read from the file: also of those beside jobs that the schema
+ * refuses, so that all is said at once. Pure.
+ */
+export function scheduleProblems(written: unknown): Problem[] {
+  if (!Array.isArray(written)) return [];
+  const jobs: unknown[] = written;
+  const names = jobs.map((job) => (job as { name?: unknown } | null)?.name);
   return jobs.flatMap((job, index) => {
     const path: Path = ['schedule', index];
-    const problems = inJob(job).map(([key, message]) => ({
+    const problems = inWritten(job).map(([key, message]) => ({
       path: key === undefined ? path : [...path, ...key.split('.')],
       message,
     }));
-    const first = names.indexOf(job.name);
-    if (first < index)
+    const name = names[index];
+    const first = names.indexOf(name);
+    if (typeof name === 'string' && first < index)
       problems.push({
         path: [...path, 'name'],
-        message: `"${job.name}" stands in schedule[${String(first)}] already`,
+        message: `"${name}" stands in schedule[${String(first)}] already`,
       });
     return problems;
   });
 }
 
-function inJob(job: FileScheduleJob): [key: string | undefined, message: string][] {
-  const problems: [string | undefined, string][] = [];
-  const times = parseCron(job.cron);
-  if (typeof times === 'string') problems.push(['cron', times]);
+type JobProblem = [key: string | undefined, message: string];
+
+/** Of a job that the schema refuses, the times and the command can be read all the same. */
+function inWritten(job: unknown): JobProblem[] {
+  const read = scheduleJob.safeParse(job);
+  if (read.success) return inJob(read.data);
+  const { cron, run } = (job ?? {}) as Record<string, unknown>;
+  return [
+    ...(typeof cron === 'string' ? inTimes(cron) : []),
+    ...(typeof run === 'string' && run !== '' ? inCommand(run) : []),
+  ];
+}
+
+function inTimes(cron: string): JobProblem[] {
+  const times = parseCron(cron);
+  return typeof times === 'string' ? [['cron', times]] : [];
+}
+
+function inJob(job: FileScheduleJob): JobProblem[] {
+  const problems = inTimes(job.cron);
   if ((job.run === undefined) === (job.sql === undefined))
     problems.push([undefined, 'must say what is run: either run or sql']);
   if (job.run !== undefined) problems.push(...inCommand(job.run));
@@ -88,7 +110,7 @@ function inJob(job: FileScheduleJob): [key: string | undefined, message: string]
   return problems;
 }
 
-function inCommand(run: string): [string, string][] {
+function inCommand(run: string): JobProblem[] {
   const words = splitWords(run);
   if (words === undefined) return [['run', 'has a quote that is not closed']];
   const [first, second] = words;

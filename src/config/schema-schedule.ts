@@ -2,7 +2,8 @@ import * as z from 'zod/mini';
 import { duration, name } from './schema-basics.ts';
 import { timezone } from './schema-timezone.ts';
 
-const job = z.strictObject({
+/** One job; each is checked on its own, so that a mistake in one hides none in another. */
+export const scheduleJob = z.strictObject({
   name: z
     .string()
     .check(
@@ -38,6 +39,6 @@ const job = z.strictObject({
   ),
 });
 
-export const schedule = z.array(job);
+export const schedule = z.array(scheduleJob);
 
-export type FileScheduleJob = z.infer<typeof job>;
+export type FileScheduleJob = z.infer<typeof scheduleJob>;

@@ -163,9 +163,11 @@ describe('a job that is late', () => {
 });
 
 describe('jobs of the configuration', () => {
-  const problems = (...jobs: string[]) => {
+  const problems = (...jobs: string[]) =>
+    messages(['schedule:', ...jobs.map((job) => `  - { ${job} }`)].join('\n'));
+  const messages = (text: string) => {
     try {
-      parseFile(['schedule:', ...jobs.map((job) => `  - { ${job} }`)].join('\n'), 'dbops.yaml', {});
+      parseFile(text, 'dbops.yaml', {});
       return [];
     } catch (error) {
       if (!(error instanceof DbopsError)) throw error;
@@ -213,6 +215,30 @@ describe('jobs of the configuration', () => {
     ],
   ])('{ %s } is refused', (job, problem) => {
     expect(problems(job)).toEqual([`dbops.yaml:2: schedule${problem}`]);
+  });
+
+  it('are told with all that is wrong beside them, at once', () => {
+    const text = `
+partitions: [{ table: a, key: at, interval: dya }]
+schedule:
+  - { name: a, cron: '0 3 * *', run: health, timezone: Asia/Soul }
+  - { name: a, cron: '', run: dbops health, bogus: 1 }
+  - nothing
+  - { name: b, cron: '0 3 * * *', run: '\${NOT_SET}' }
+`;
+    expect(messages(text)).toEqual([
+      expect.stringContaining('dbops.yaml:2: partitions[0].interval: must be') as string,
+      expect.stringContaining('dbops.yaml:4: schedule[0].cron: must have five fields') as string,
+      expect.stringContaining('dbops.yaml:4: schedule[0].timezone: must be a time zone') as string,
+      'dbops.yaml:5: schedule[1].name: "a" stands in schedule[0] already',
+      'dbops.yaml:5: schedule[1].cron: is empty; write five fields, such as "0 3 * * *"',
+      'dbops.yaml:5: schedule[1].run: goes without the word dbops',
+      expect.stringContaining('dbops.yaml:5: schedule[1].bogus: unknown key') as string,
+      'dbops.yaml:6: schedule[2]: must be a mapping, not "nothing"',
+      'dbops.yaml:7: schedule[3].run: the environment variable NOT_SET is not set',
+    ]);
+    for (const odd of ['', 'schedule: 3', 'schedule: { a: 1 }', 'schedule: [~]'])
+      expect(messages(odd).length).toBe(odd === '' ? 0 : 1);
   });
 
   it('have names of their own', () => {
