@@ -15,6 +15,7 @@ const watched = [
   'schedule',
   'maintenance',
   'indexes',
+  'inspect',
   'partition',
   'plan',
   'state',
@@ -43,7 +44,7 @@ const layers = {
   inspect: ['sql', 'pg', ...shared],
   health: watched,
   doctor: ['backup', 'partition', 'plan', 'state', 'sql', 'pg', 'storage', ...shared],
-  commands: ['doctor', 'health', 'inspect', 'rows', ...watched],
+  commands: ['doctor', 'health', 'rows', ...watched],
 };
 const folders = Object.keys(layers);
 

@@ -1,137 +1,141 @@
 import { humanSeconds } from '../output/human.ts';
 import type { Db } from '../pg/connection.ts';
-import {
-  listBlockingPrepared,
-  listLockSessions,
-  type BlockingPreparedRow,
-  type LockSessionRow,
-} from '../sql/inspect-locks.ts';
+import { lockWaits, type LockSessionRow, type PreparedTransaction } from '../sql/lock-waits.ts';
+import { askQuickly } from '../sql/quick.ts';
 import { literal } from '../sql/quote.ts';
+import { lockTrees, type LockTree, type LockWaiter } from './lock-trees.ts';
 import { unseenSessions, type Look } from './look.ts';
 
-/** A session in a tree of waits, with those that wait for it. */
+/** A line of a tree of waits. */
 export interface LockNode extends Omit<LockSessionRow, 'pid'> {
   /** Null for a prepared transaction. */
   pid: number | null;
   /** 0 for what others wait for and that waits for nobody. */
   depth: number;
   /** Others that it waits for besides the one above it. */
-  alsoBlockedBy: number[];
-  /** Sessions that would go on sooner if it ended: all below it. */
-  waiters: number;
-  /** What ends it, and what that would end; null for those that wait. */
-  end: { sql: string; effect: string } | null;
+  alsoBehind: number[];
+  /** All sessions behind it, those that are shown below another one, too; null for one that waits itself. */
+  waiters: number | null;
+  /** How it ends, and what that would end; null for those that wait. */
+  end: { sql: string | null; effect: string } | null;
 }
 
 /** Who waits for whom, the tree with the most waiters first. */
 export async function lookAtLocks(db: Db, limit: number): Promise<Look<LockNode>> {
-  const sessions = await listLockSessions(db);
-  const prepared = sessions.some((session) => session.pid === 0) ? await listBlockingPrepared(db) : [];
-  const nodes = lockTrees(sessions, prepared);
+  const trees = lockTrees(await askQuickly<LockSessionRow>(db, lockWaits()));
+  const nodes = lockNodes(trees);
+  const rows = cut(nodes, limit);
+  const left = nodes.length - rows.length;
   return {
-    rows: nodes.slice(0, limit),
-    notes: cutNote(nodes.length, limit),
+    rows,
+    notes: [
+      ...trees.filter(({ root }) => root.kind === 'circle').map(circleNote),
+      ...(left === 0 ? [] : [`${String(left)} more are not shown; --limit shows more`]),
+    ],
     unseen: await unseenSessions(db),
   };
 }
 
-function cutNote(count: number, limit: number): string[] {
-  return count <= limit ? [] : [`${String(count - limit)} more that wait are not shown; --limit shows more`];
+/** The roots stay before all others: they are what can be ended. */
+function cut(nodes: LockNode[], limit: number): LockNode[] {
+  let room = limit - nodes.filter(({ depth }) => depth === 0).length;
+  const kept = nodes.filter(({ depth }) => depth === 0 || room-- > 0);
+  return kept.slice(0, limit);
 }
 
-/**
- * Orders waiting sessions under those that they wait for: each once, under one that does not wait where there is one,
- * since in a queue everybody waits for everybody before him. What waits in a circle, until deadlock_timeout ends it, has
- * no root: its oldest wait is shown as one. Pure.
- */
-export function lockTrees(sessions: LockSessionRow[], prepared: BlockingPreparedRow[]): LockNode[] {
-  const byPid = new Map(sessions.filter(({ pid }) => pid !== 0).map((session) => [session.pid, session]));
-  const gids = [...new Set(prepared.map(({ gid }) => gid))];
-  const children = new Map<number | string, LockSessionRow[]>();
-  for (const session of byPid.values()) {
-    const parent = parentOf(session, byPid, prepared);
-    if (parent !== undefined) children.set(parent, [...(children.get(parent) ?? []), session]);
+function circleNote({ waiters }: LockTree): string {
+  const pids = waiters.map(({ session }) => String(session.pid)).join(', ');
+  return `${pids} wait for each other: the server ends one of them after deadlock_timeout`;
+}
+
+/** The lines of trees, the largest first: each session that waits once, in the first tree that it stands in. Pure. */
+export function lockNodes(trees: LockTree[]): LockNode[] {
+  const shown = new Set<number>();
+  return [...trees]
+    .sort((a, b) => b.waiters.length - a.waiters.length || longestWait(b) - longestWait(a))
+    .flatMap((tree) => {
+      const below = tree.waiters.filter(({ session }) => !shown.has(session.pid));
+      for (const { session } of below) shown.add(session.pid);
+      const root = rootNode(tree);
+      return root === undefined
+        ? below.map((waiter) => waiterNode(waiter, 0))
+        : [root, ...below.map((waiter) => waiterNode(waiter, 1))];
+    });
+}
+
+/** How long the one that has waited longest behind a root has waited. Pure. */
+export function longestWait({ waiters }: LockTree): number {
+  return Math.max(0, ...waiters.map(({ session }) => session.waitedSeconds ?? 0));
+}
+
+function waiterNode({ session, depth, alsoBehind }: LockWaiter, below: number): LockNode {
+  return { ...session, depth: depth + below, alsoBehind, waiters: null, end: null };
+}
+
+function rootNode({ root, waiters }: LockTree): LockNode | undefined {
+  const common = { depth: 0, alsoBehind: [], waiters: waiters.length };
+  const effect = effectOn(waiters);
+  if (root.kind === 'session') {
+    const { session } = root;
+    return { ...session, ...common, end: endOfSession(session, effect) };
   }
-  const placed = new Set<number>();
-  const tree = (session: LockSessionRow, depth: number, parent: number | null): LockNode[] => {
-    if (placed.has(session.pid)) return [];
-    placed.add(session.pid);
-    const below = (children.get(session.pid) ?? []).flatMap((child) => tree(child, depth + 1, session.pid));
-    const alsoBlockedBy = session.blockers.filter((pid) => pid !== parent && pid !== 0);
-    const node = { ...session, depth, alsoBlockedBy, waiters: below.length };
-    return [{ ...node, end: depth === 0 ? endOf(node) : null }, ...below];
-  };
-  const trees = [
-    ...gids.map((gid) => {
-      const below = (children.get(gid) ?? []).flatMap((child) => tree(child, 1, null));
-      return [preparedNode(prepared, gid, below.length), ...below];
-    }),
-    ...[...byPid.values()].filter(({ blockers }) => blockers.length === 0).map((root) => tree(root, 0, null)),
-  ];
-  // Only circles are left.
-  for (const session of byPid.values()) trees.push(tree(session, 0, null));
-  return trees
-    .filter((nodes) => nodes.length > 0)
-    .sort((a, b) => b.length - a.length || longestWait(b) - longestWait(a))
-    .flat();
+  if (root.kind === 'prepared') return { ...preparedNode(root.transaction, effect), ...common };
+  return undefined;
 }
 
-function longestWait(nodes: LockNode[]): number {
-  return Math.max(...nodes.map(({ waitSeconds }) => waitSeconds ?? 0));
+/** What the end of a root does for those behind it. */
+function effectOn(waiters: LockWaiter[]): string {
+  const shared = waiters.filter(({ isShared }) => isShared).length;
+  const freed = waiters.length - shared;
+  const parts = [];
+  if (freed > 0) parts.push(freed === 1 ? '1 session goes on' : `${String(freed)} sessions go on`);
+  if (shared > 0) parts.push(`${shared === 1 ? '1 session waits' : `${String(shared)} wait`} for others too`);
+  return parts.join(', ');
 }
 
-/** The session, or the gid of the prepared transaction, that a session is shown under. */
-function parentOf(
-  session: LockSessionRow,
-  byPid: Map<number, LockSessionRow>,
-  prepared: BlockingPreparedRow[],
-): number | string | undefined {
-  const blockers = session.blockers.filter((pid) => byPid.has(pid));
-  const root = blockers.find((pid) => byPid.get(pid)?.blockers.length === 0);
-  if (root !== undefined) return root;
-  const gid = prepared.find(({ waiter }) => waiter === session.pid)?.gid;
-  return gid ?? blockers[0];
+function endOfSession(session: LockSessionRow, effect: string): LockNode['end'] {
+  // The startup process of a standby holds what the primary has locked, and cannot be ended.
+  if (session.backendType === 'startup')
+    return {
+      sql: null,
+      effect: `${String(session.pid)} replays a lock of the primary: the transaction there has to end; ${effect}`,
+    };
+  const sql = `select pg_terminate_backend(${String(session.pid)});`;
+  return { sql, effect: `${whatEnds(session)}; ${effect}` };
 }
 
-function endOf(node: Omit<LockNode, 'end' | 'pid'> & { pid: number }): LockNode['end'] {
-  const others = node.waiters === 1 ? '1 session goes on' : `${String(node.waiters)} sessions go on`;
-  const age = node.transactionSeconds === null ? '' : ` of ${humanSeconds(node.transactionSeconds)}`;
-  const what =
-    node.hasWritten === null
-      ? 'ends its session, of which no more may be seen'
-      : node.hasWritten
-        ? `rolls back its transaction${age}, which has written`
-        : node.transactionSeconds === null
-          ? 'ends its session, which has no transaction open'
-          : `ends its transaction${age}, which has written nothing`;
-  return { sql: `select pg_terminate_backend(${String(node.pid)});`, effect: `${what}; ${others}` };
+function whatEnds({ backendType, hasWritten, isHidden, transactionSeconds }: LockSessionRow): string {
+  const age = transactionSeconds === null ? '' : ` of ${humanSeconds(Math.max(0, transactionSeconds))}`;
+  if (backendType === 'autovacuum worker') return 'ends its VACUUM or ANALYZE, which begins again later';
+  if (hasWritten === true) return `rolls back its transaction${age}, which has written`;
+  if (isHidden || hasWritten === null) return 'ends its session, of which no more may be seen';
+  if (transactionSeconds === null) return 'ends its session, which has no transaction open';
+  return `ends its transaction${age}, which has written nothing`;
 }
 
-function preparedNode(prepared: BlockingPreparedRow[], gid: string, waiters: number): LockNode {
-  const row = prepared.find((item) => item.gid === gid);
-  const ageSeconds = row?.ageSeconds ?? 0;
+function preparedNode(transaction: PreparedTransaction, effect: string) {
+  const { gid, user, database, ageSeconds } = transaction;
   return {
     pid: null,
-    user: row?.user ?? '',
+    user,
     application: '',
+    database,
     client: null,
+    backendType: null,
     state: 'prepared transaction',
     transactionSeconds: ageSeconds,
     stateSeconds: ageSeconds,
     hasWritten: true,
     query: `prepare transaction ${literal(gid).trim()}`,
     isHidden: false,
-    blockers: [],
-    waitSeconds: null,
-    waitMode: null,
-    waitKind: null,
-    table: null,
-    depth: 0,
-    alsoBlockedBy: [],
-    waiters,
+    blockedBy: null,
+    waitedSeconds: null,
+    mode: null,
+    target: null,
+    preparedBy: null,
     end: {
       sql: `rollback prepared ${literal(gid).trim()};`,
-      effect: `in database "${row?.database ?? ''}", undoes what was prepared ${humanSeconds(ageSeconds)} ago; ask who prepared it`,
+      effect: `in database "${database}", undoes what was prepared ${humanSeconds(Math.max(0, ageSeconds))} ago: ask who prepared it; ${effect}`,
     },
   };
 }

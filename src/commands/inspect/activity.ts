@@ -1,10 +1,7 @@
 import { unseenSessions } from '../../inspect/look.ts';
-import { humanSeconds } from '../../output/human.ts';
 import { listActivity, type ActivityRow } from '../../sql/inspect-activity.ts';
 import { visible } from '../../sql/quote.ts';
-import { defineInspection, shownQuery } from './inspection.ts';
-
-const seconds = (value: number | null) => (value === null ? '' : humanSeconds(Math.max(0, value)));
+import { defineInspection, shownQuery, shownSeconds } from './inspection.ts';
 
 export const command = defineInspection<object, ActivityRow>({
   examples: [
@@ -24,8 +21,8 @@ export const command = defineInspection<object, ActivityRow>({
   nothing: 'no session that this role may see does anything',
   columns: [
     { title: 'pid', value: (row) => String(row.pid), align: 'right' },
-    { title: 'transaction', value: (row) => seconds(row.transactionSeconds), align: 'right' },
-    { title: 'state', value: (row) => `${row.state} ${seconds(row.stateSeconds)}` },
+    { title: 'transaction', value: (row) => shownSeconds(row.transactionSeconds), align: 'right' },
+    { title: 'state', value: (row) => `${row.state} ${shownSeconds(row.stateSeconds)}` },
     { title: 'waits for', value: (row) => row.waitsFor ?? '' },
     {
       title: 'who',

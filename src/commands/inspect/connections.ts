@@ -1,9 +1,8 @@
 import { unseenSessions } from '../../inspect/look.ts';
-import { humanSeconds } from '../../output/human.ts';
 import { connectionsUsed, type ConnectionsRow } from '../../sql/health-connections.ts';
 import { listConnectionGroups, type ConnectionGroupRow } from '../../sql/inspect-activity.ts';
 import { visible } from '../../sql/quote.ts';
-import { defineInspection } from './inspection.ts';
+import { defineInspection, shownSeconds } from './inspection.ts';
 
 export const command = defineInspection<object, ConnectionGroupRow>({
   examples: [
@@ -30,8 +29,7 @@ export const command = defineInspection<object, ConnectionGroupRow>({
     { title: 'in transaction', value: (row) => known(row, row.idleInTransaction), align: 'right' },
     {
       title: 'longest idle',
-      value: (row) =>
-        row.longestIdleSeconds === null ? '' : humanSeconds(Math.max(0, row.longestIdleSeconds)),
+      value: (row) => shownSeconds(row.longestIdleSeconds),
       align: 'right',
     },
   ],

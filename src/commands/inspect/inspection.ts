@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Command } from 'commander';
 import { DbopsError } from '../../errors.ts';
 import type { Look } from '../../inspect/look.ts';
+import { humanSeconds } from '../../output/human.ts';
 import { writeStdout } from '../../output/stdout.ts';
 import { renderTable, type Column } from '../../output/table.ts';
 import type { Db } from '../../pg/connection.ts';
@@ -99,6 +100,11 @@ async function render<Options, Row>(
 ): Promise<string> {
   const table = rows.length === 0 ? nothing : await renderTable(rows, columns);
   return [table, ...(after?.(rows) ?? []), ...notes].join('\n');
+}
+
+/** A duration; nothing where there is none. The clocks of the server's processes differ by a little. */
+export function shownSeconds(seconds: number | null): string {
+  return seconds === null ? '' : humanSeconds(Math.max(0, seconds));
 }
 
 /** A statement on one line, cut: --json has more of it. */

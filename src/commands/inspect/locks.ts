@@ -1,7 +1,6 @@
 import { lookAtLocks, type LockNode } from '../../inspect/locks.ts';
-import { humanSeconds } from '../../output/human.ts';
 import { visible } from '../../sql/quote.ts';
-import { defineInspection, shownQuery } from './inspection.ts';
+import { defineInspection, shownQuery, shownSeconds } from './inspection.ts';
 
 export const command = defineInspection<object, LockNode>({
   examples: [
@@ -17,36 +16,26 @@ export const command = defineInspection<object, LockNode>({
       value: (row) =>
         `${'  '.repeat(row.depth)}${row.depth > 0 ? '└ ' : ''}${row.pid === null ? 'prepared' : String(row.pid)}`,
     },
-    {
-      title: 'waits',
-      value: (row) => (row.waitSeconds === null ? '' : humanSeconds(Math.max(0, row.waitSeconds))),
-      align: 'right',
-    },
+    { title: 'waits', value: (row) => shownSeconds(row.waitedSeconds), align: 'right' },
     { title: 'for', value: waitOf },
-    {
-      title: 'transaction',
-      value: (row) =>
-        row.transactionSeconds === null ? '' : humanSeconds(Math.max(0, row.transactionSeconds)),
-      align: 'right',
-    },
+    { title: 'transaction', value: (row) => shownSeconds(row.transactionSeconds), align: 'right' },
     { title: 'state', value: (row) => row.state ?? (row.isHidden ? 'not seen' : '') },
-    { title: 'who', value: (row) => visible(`${row.user} ${row.application}`.trim()) },
+    {
+      title: 'who',
+      value: (row) => visible(`${row.user ?? row.backendType ?? ''} ${row.application ?? ''}`.trim()),
+    },
     { title: 'statement', value: (row) => (row.isHidden ? 'not seen' : shownQuery(row.query)) },
   ],
   after: (rows) =>
-    rows.flatMap(({ end }) => (end === null ? [] : [`${visible(end.sql)}  -- ${visible(end.effect)}`])),
+    rows.flatMap(({ end }) =>
+      end === null ? [] : [`${end.sql === null ? '' : `${visible(end.sql)}  `}-- ${visible(end.effect)}`],
+    ),
 });
 
-/** "ShareLock on a row of public.orders", and whom else it waits for. */
-function waitOf({ depth, waitMode, waitKind, table, alsoBlockedBy }: LockNode): string {
-  if (waitMode === null) return '';
-  const thing =
-    table === null
-      ? `a ${waitKind ?? 'lock'}`
-      : waitKind === 'relation'
-        ? table
-        : `a ${waitKind === 'tuple' || waitKind === 'transactionid' ? 'row' : (waitKind ?? 'part')} of ${table}`;
+/** "ShareLock on a row of table public.orders", and whom else it waits for. */
+function waitOf({ depth, mode, target, alsoBehind }: LockNode): string {
+  if (mode === null) return '';
   const others =
-    alsoBlockedBy.length === 0 ? '' : `; ${depth === 0 ? '' : 'also '}behind ${alsoBlockedBy.join(', ')}`;
-  return visible(`${waitMode} on ${thing}${others}`);
+    alsoBehind.length === 0 ? '' : `; ${depth === 0 ? '' : 'also '}behind ${alsoBehind.join(', ')}`;
+  return visible(`${mode} on ${target ?? ''}${others}`);
 }

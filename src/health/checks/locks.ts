@@ -1,7 +1,8 @@
 import { humanSeconds } from '../../output/human.ts';
-import { lockWaits, type LockSessionRow } from '../../sql/health-locks.ts';
+import { longestWait } from '../../inspect/locks.ts';
+import { lockTrees, type LockTree } from '../../inspect/lock-trees.ts';
+import { lockWaits, type LockSessionRow } from '../../sql/lock-waits.ts';
 import { sqlCheck, type Check, type Observation } from '../check.ts';
-import { lockTrees, type LockTree } from '../lock-trees.ts';
 import { oneLine, sessionObject, sessionObjects } from '../sessions.ts';
 
 /** A queue of hundreds is told by its beginning. */
@@ -38,16 +39,12 @@ export const locks: Check[] = [
   }),
 ];
 
-function longestWait({ waiters }: LockTree): number {
-  return Math.max(...waiters.map(({ session }) => session.waitedSeconds ?? 0));
-}
-
 function observe({ root, waiters }: LockTree, waited: number): Observation {
   const told = waiters
     .slice(0, toldWaiters)
     .map(
       ({ session, depth }) =>
-        `${'> '.repeat(depth + 1)}${sessionObject(session)} waits ${humanSeconds(session.waitedSeconds ?? 0)} for ${session.mode ?? ''} on ${session.target ?? ''}: ${oneLine(session.query)}`,
+        `${'> '.repeat(depth + 1)}${nameOf(session)} waits ${humanSeconds(session.waitedSeconds ?? 0)} for ${session.mode ?? ''} on ${session.target ?? ''}: ${statementOf(session)}`,
     );
   const more = waiters.length - told.length;
   if (more > 0) told.push(`and ${String(more)} more`);
@@ -56,7 +53,7 @@ function observe({ root, waiters }: LockTree, waited: number): Observation {
     message: `keeps ${String(waiters.length)} ${waiters.length === 1 ? 'session' : 'sessions'} waiting, the longest for ${humanSeconds(waited)}`,
     mend: 'dbops inspect locks',
   };
-  if (root === null)
+  if (root.kind === 'circle')
     return {
       ...common,
       object: 'circle',
@@ -65,20 +62,35 @@ function observe({ root, waiters }: LockTree, waited: number): Observation {
       advice:
         'The server ends one of them after deadlock_timeout; mend the order in which the application locks.',
     };
-  if (typeof root === 'string')
+  if (root.kind === 'prepared')
     return {
       ...common,
-      object: `prepared transaction ${root}`,
+      object: `prepared transaction ${root.transaction.gid}`,
       detail: told.join('; '),
       advice: 'End it with COMMIT PREPARED or ROLLBACK PREPARED, as its coordinator says.',
     };
+  const { session } = root;
   const since =
-    root.transactionSeconds === null ? '' : `, in a transaction of ${humanSeconds(root.transactionSeconds)}`;
-  const doing = root.query === '' ? '' : `: ${oneLine(root.query)}`;
+    session.transactionSeconds === null
+      ? ''
+      : `, in a transaction of ${humanSeconds(session.transactionSeconds)}`;
+  const doing = session.query === '' ? '' : `: ${statementOf(session)}`;
   return {
     ...common,
-    object: sessionObject(root),
-    detail: [`${root.state ?? root.backendType ?? 'unknown'}${since}${doing}`, ...told].join('; '),
-    advice: `End the session at the root: select pg_terminate_backend(${String(root.pid)});`,
+    object: nameOf(session),
+    detail: [`${session.state ?? session.backendType ?? 'unknown'}${since}${doing}`, ...told].join('; '),
+    advice:
+      session.backendType === 'startup'
+        ? 'It replays a lock of the primary: the transaction there has to end.'
+        : `End the session at the root: select pg_terminate_backend(${String(session.pid)});`,
   };
+}
+
+/** The startup process of a standby has no role. */
+function nameOf(session: LockSessionRow): string {
+  return sessionObject({ ...session, user: session.user ?? session.backendType });
+}
+
+function statementOf({ query }: LockSessionRow): string {
+  return oneLine(query.slice(0, 200));
 }

@@ -62,29 +62,29 @@ describe('inspect locks', () => {
       state: 'idle in transaction',
       hasWritten: true,
       waiters: 2,
-      waitSeconds: null,
+      waitedSeconds: null,
     });
     expect(rows[0]?.end?.sql).toBe(`select pg_terminate_backend(${holder.pid});`);
     expect(rows[0]?.end?.effect).toMatch(
       /^rolls back its transaction of .*, which has written; 2 sessions go on$/,
     );
-    expect(rows[1]).toMatchObject({ waitKind: 'transactionid', table: 'public.orders', end: null });
+    expect(rows[1]).toMatchObject({ target: 'a row of table public.orders', end: null });
     expect(rows[1]?.query).toContain('update public.orders');
     expect(rows[2]).toMatchObject({
-      waitMode: 'AccessExclusiveLock',
-      table: 'public.orders',
-      alsoBlockedBy: [second.pid],
+      mode: 'AccessExclusiveLock',
+      target: 'table public.orders',
+      alsoBehind: [second.pid],
     });
-    expect((await lookAtLocks(db, 1)).notes).toEqual(['2 more that wait are not shown; --limit shows more']);
+    expect((await lookAtLocks(db, 1)).notes).toEqual(['2 more are not shown; --limit shows more']);
 
     const role = await createRole(database);
     const blind = await connect({ url: role.url, connectTimeoutMs: 10_000, applicationName: 'test' });
     const hidden = await lookAtLocks(blind, 20);
     await blind.close();
     expect(hidden.rows.map(({ pid }) => pid)).toEqual([holder.pid, second.pid, third.pid]);
-    expect(hidden.rows[0]).toMatchObject({ isHidden: true, hasWritten: null, transactionSeconds: null });
+    expect(hidden.rows[0]).toMatchObject({ isHidden: true, hasWritten: true, transactionSeconds: null });
     expect(hidden.rows[0]?.end?.effect).toBe(
-      'ends its session, of which no more may be seen; 2 sessions go on',
+      'rolls back its transaction, which has written; 2 sessions go on',
     );
     expect(hidden.unseen[0]).toMatch(
       new RegExp(

@@ -27,6 +27,10 @@ describe('a server of its own', () => {
     await first.begin();
     await first.query('lock table public.stock in exclusive mode');
     await first.query("prepare transaction 'two phases'");
+    // Holds a lock on the same table that keeps nobody out.
+    await first.begin();
+    await first.query('select from public.stock');
+    await first.query("prepare transaction 'reader'");
     const second = await openSession(server.url);
     const wait = second.query('insert into public.stock values (1)');
     await waitUntil(async () => (await own.query('select from pg_locks where not granted')).length > 0, {
@@ -37,9 +41,10 @@ describe('a server of its own', () => {
     await looker.close();
     expect(rows).toMatchObject([
       { pid: null, depth: 0, waiters: 1, end: { sql: "rollback prepared 'two phases';" } },
-      { pid: second.pid, depth: 1, table: 'public.stock', waitMode: 'RowExclusiveLock' },
+      { pid: second.pid, depth: 1, target: 'table public.stock', mode: 'RowExclusiveLock' },
     ]);
     await own.query("rollback prepared 'two phases'");
+    await own.query("rollback prepared 'reader'");
     await wait;
     await Promise.all([first.end(), second.end()]);
   });
