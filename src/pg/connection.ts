@@ -39,6 +39,14 @@ export interface SessionOptions {
   onStatement?: StatementListener | undefined;
 }
 
+/** A warning or a notice. */
+export interface ServerWarning {
+  /** In the language of the server, and worded anew from one major version to the next. */
+  message: string;
+  /** The function of the server that sent it. */
+  routine: string | undefined;
+}
+
 /** One session on one server. Not a pool: advisory locks and `set local` belong to a session. */
 export interface Db {
   readonly server: ServerFacts;
@@ -52,7 +60,7 @@ export interface Db {
   /** `begin`, the statements and `commit` in one message; `rollback` when one of them fails. */
   executeTransaction(statements: string[]): Promise<void>;
   /** Does the work, and returns the warnings that the server sent meanwhile: some statements "succeed" with nothing else. */
-  catchWarnings(work: () => Promise<void>): Promise<string[]>;
+  catchWarnings(work: () => Promise<void>): Promise<ServerWarning[]>;
   /** Puts lock_timeout and statement_timeout back to what this session began with. */
   resetTimeouts(): Promise<void>;
   /** `begin`, the work, `commit`; `rollback` when the work throws. */
@@ -186,9 +194,15 @@ class Session implements Db {
     await this.#send(text, undefined);
   }
 
-  async catchWarnings(work: () => Promise<void>): Promise<string[]> {
-    const warnings: string[] = [];
-    const listener = (notice: { message?: string | undefined }) => warnings.push(notice.message ?? '');
+  async catchWarnings(work: () => Promise<void>): Promise<ServerWarning[]> {
+    const warnings: ServerWarning[] = [];
+    const listener = ({
+      message = '',
+      routine,
+    }: {
+      message?: string | undefined;
+      routine?: string | undefined;
+    }) => warnings.push({ message, routine });
     this.#client.on('notice', listener);
     try {
       await work();

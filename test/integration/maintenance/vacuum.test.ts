@@ -116,7 +116,8 @@ describe('what cannot be done', () => {
       const [result] = await maintained(stranger, () => planVacuum(stranger, only('public.calm'), 'vacuum'));
       expect(result).toMatchObject({
         outcome: 'skipped',
-        reason: expect.stringMatching(/skip.*calm/) as string,
+        // 16 and later say: permission denied to vacuum "calm", skipping it.
+        reason: expect.stringMatching(/skipping.*calm|calm.*skipping/) as string,
       });
       expect(exitCodeOf([result!])).toBe(4);
       const { leftOut } = await planVacuum(stranger, due, 'vacuum');
