@@ -4,8 +4,10 @@ import { planAutovacuum } from '../../../src/maintenance/autovacuum.ts';
 import { planNight } from '../../../src/maintenance/night.ts';
 import {
   createDatabase,
+  openSession,
   startPrivateServer,
   startStandby,
+  waitUntil,
   type TestDatabase,
 } from '../../support/database.ts';
 import { maintained, openMaintenance, type MaintenanceJob } from '../../support/maintenance.ts';
@@ -16,12 +18,19 @@ let job: MaintenanceJob;
 
 beforeAll(async () => {
   db = await createDatabase('night');
-  await db.query(`
+  // The row of the view is counted when its session ends, at the latest: later the view would lack statistics anew.
+  const seed = await openSession(db.url);
+  await seed.query(`
     create table public.outbox (id int) with (fillfactor = 90, autovacuum_vacuum_scale_factor = 0.5);
     create table public.parted (id int) partition by range (id);
     create table public.parted_1 partition of public.parted for values from (0) to (10);
     create materialized view public.sums as select 1 as id;
     create unique index on public.sums (id)`);
+  await seed.end();
+  await waitUntil(
+    async () => (await db.query("select 1 where pg_stat_get_live_tuples('public.sums'::regclass) > 0"))[0],
+    { what: 'the statistics of the view' },
+  );
   job = await openMaintenance(db.url, {
     autovacuum: {
       'public.outbox': { autovacuum_vacuum_scale_factor: '0.02', autovacuum_enabled: 'false' },
