@@ -8,23 +8,27 @@ interface IndexNameRow {
   name: string;
 }
 
-// A sequence's or a view's relkind never has an index; what other sessions keep in temporary tables is their affair.
+// What other sessions keep in temporary tables is their affair.
 const isOurs = `n.nspname not in ('pg_catalog', 'information_schema', 'pg_toast') and t.relpersistence <> 't'`;
 
 /** pg_relation_size would wait behind ACCESS EXCLUSIVE; relpages is what VACUUM, ANALYZE and the build wrote. */
 const pageBytes = `pg_catalog.current_setting('block_size')::float8`;
 
-/** A partitioned index has neither pages nor scans of its own: those of its partitions are added up. */
-const sizes = (versionNum: number) => `sizes as materialized (
-        select case when c.relispartition then pg_catalog.pg_partition_root(c.oid)::oid else c.oid end as oid,
-               pg_catalog.sum(greatest(c.relpages, 0)) * ${pageBytes} as bytes,
-               pg_catalog.sum(pg_catalog.pg_stat_get_numscans(c.oid))::float8 as scans,
+/** A partitioned index has neither pages nor scans of its own: those of its partitions, added up. */
+const partsOf = (versionNum: number) => `parts as materialized (
+        select pg_catalog.pg_partition_root(c.oid)::oid as root, pg_catalog.sum(greatest(c.relpages, 0)) as pages,
+               pg_catalog.sum(pg_catalog.pg_stat_get_numscans(c.oid)) as scans,
                ${versionNum < 160_000 ? 'null::timestamptz' : 'pg_catalog.max(pg_catalog.pg_stat_get_lastscan(c.oid))'} as last_scan
-          from pg_catalog.pg_class as c where c.relkind = 'i' group by 1)`;
+          from pg_catalog.pg_class as c where c.relkind = 'i' and c.relispartition group by 1)`;
 
-const constraints = `constraints as materialized (
-        select distinct on (k.conindid) k.conindid as oid, k.conname as name
-          from pg_catalog.pg_constraint as k where k.contype in ('p', 'u', 'x') order by k.conindid, k.conname)`;
+/** What one index has, of its parts together where it is partitioned. */
+const summed = (own: string, ofParts: string) =>
+  `case when c.relkind = 'I' then coalesce(p.${ofParts}, 0) else ${own} end::float8`;
+const bytes = `${summed('greatest(c.relpages, 0)', 'pages')} * ${pageBytes}`;
+
+/** The constraint that index `i` belongs to, of which there is one at most. */
+const constraintOf = `left join pg_catalog.pg_constraint as k
+            on k.conrelid = i.indrelid and k.conindid = i.indexrelid and k.contype in ('p', 'u', 'x')`;
 
 export interface IndexRow extends IndexNameRow {
   method: string;
@@ -51,30 +55,30 @@ export interface IndexRow extends IndexNameRow {
  * 16). Privilege: none. Locks: none on tables.
  */
 export function indexUsage(versionNum: number): Query {
+  const lastScan = versionNum < 160_000 ? 'null::timestamptz' : 'pg_catalog.pg_stat_get_lastscan(c.oid)';
   return {
     text: `/* dbops:health.indexes-usage */
-      with ${sizes(versionNum)}, ${constraints}
+      with ${partsOf(versionNum)}
       select i.indexrelid::int8::float8 as oid, n.nspname as schema, t.relname as "table", c.relname as name,
              m.amname as method, i.indisunique as "isUnique", c.relkind = 'I' as "isPartitioned",
              i.indisreplident as "isReplicaIdentity", i.indisclustered as "isClustered", i.indisvalid as "isValid",
-             array(select coalesce(a.attname::text, 'expression')
-                     from pg_catalog.unnest((i.indkey::int2[])[0:i.indnkeyatts - 1]) with ordinality as u(attnum, at)
-                     left join pg_catalog.pg_attribute as a on a.attrelid = i.indrelid and a.attnum = u.attnum
-                      and u.attnum <> 0
-                    order by u.at) as columns,
-             coalesce(s.bytes, 0)::float8 as "sizeBytes", coalesce(s.scans, 0)::float8 as scans,
-             s.last_scan as "lastScan", k.name as constraint,
-             (select f.conname from pg_catalog.pg_constraint as f
-               where f.contype = 'f' and f.conrelid = i.indrelid
-                 and (i.indkey::int2[])[0:pg_catalog.cardinality(f.conkey) - 1] operator(pg_catalog.@>) f.conkey
-               limit 1) as "foreignKey"
+             array(select coalesce((select a.attname::text from pg_catalog.pg_attribute as a
+                                     where a.attrelid = i.indrelid and a.attnum = u.attnum and u.attnum <> 0), 'expression')
+                     from pg_catalog.unnest((i.indkey::int2[])[0:i.indnkeyatts - 1]) as u(attnum)) as columns,
+             ${bytes} as "sizeBytes", ${summed('pg_catalog.pg_stat_get_numscans(c.oid)', 'scans')} as scans,
+             case when c.relkind = 'I' then p.last_scan else ${lastScan} end as "lastScan", k.conname as constraint,
+             case when i.indrelid in (select r.conrelid from pg_catalog.pg_constraint as r where r.contype = 'f') then
+               (select f.conname from pg_catalog.pg_constraint as f
+                 where f.contype = 'f' and f.conrelid = i.indrelid
+                   and (i.indkey::int2[])[0:pg_catalog.cardinality(f.conkey) - 1] operator(pg_catalog.@>) f.conkey
+                 limit 1) end as "foreignKey"
         from pg_catalog.pg_index as i
         join pg_catalog.pg_class as c on c.oid = i.indexrelid and not c.relispartition
         join pg_catalog.pg_class as t on t.oid = i.indrelid
         join pg_catalog.pg_namespace as n on n.oid = t.relnamespace
         join pg_catalog.pg_am as m on m.oid = c.relam
-        left join sizes as s on s.oid = i.indexrelid
-        left join constraints as k on k.oid = i.indexrelid
+        ${constraintOf}
+        left join parts as p on p.root = i.indexrelid
        where ${isOurs}
        order by n.nspname, t.relname, c.relname`,
   };
@@ -96,29 +100,39 @@ export interface CoveredRow extends IndexNameRow {
 const tree = (column: string) =>
   `coalesce(pg_catalog.regexp_replace(${column}::text, ':location -?[0-9]+', '', 'g'), '')`;
 
-const candidates = (versionNum: number) => `${sizes(versionNum)}, ${constraints},
+/**
+ * Valid indexes whose table has another one that begins with the same column, or with an expression as well: nothing else
+ * can be the same or the beginning of another, and of thousands of tables few have any.
+ */
+const candidates = (versionNum: number) => `${partsOf(versionNum)},
+      shared as materialized (
+        select i.indrelid, i.indkey[0] as first_key
+          from pg_catalog.pg_index as i where i.indisvalid and i.indisready and i.indislive
+         group by i.indrelid, i.indkey[0] having pg_catalog.count(*) > 1),
       candidates as materialized (
         select i.indexrelid, i.indrelid, i.indisunique, i.indimmediate, i.indisreplident, i.indisclustered,
                i.indnkeyatts, i.indnatts, n.nspname, t.relname as table_name, c.relname, c.relam, c.relispartition,
-               m.amname, k.name as constraint_name,
+               k.conname as constraint_name, ${bytes} as bytes,
                ${versionNum < 150_000 ? 'false' : 'i.indnullsnotdistinct'} as nulls_not_distinct,
                i.indkey::int2[] as keys, i.indclass::oid[] as classes, i.indcollation::oid[] as collations,
                i.indoption::int2[] as options, ${tree('i.indexprs')} as expressions, ${tree('i.indpred')} as predicate,
                -- Computed here: the planner takes a comparison of a column of this for one row in two hundred, each
                -- time, and loops over all indexes for each.
                m.amname = 'btree' and i.indexprs is null as is_plain,
-               i.indnkeyatts = i.indnatts and not c.relispartition and not i.indisunique and k.name is null
+               i.indnkeyatts = i.indnatts and not c.relispartition and not i.indisunique and k.conname is null
                  and not i.indisreplident and not i.indisclustered as is_spare
-          from pg_catalog.pg_index as i
+          from shared as h
+          join pg_catalog.pg_index as i on i.indrelid = h.indrelid and i.indkey[0] = h.first_key
           join pg_catalog.pg_class as c on c.oid = i.indexrelid
           join pg_catalog.pg_class as t on t.oid = i.indrelid
           join pg_catalog.pg_namespace as n on n.oid = t.relnamespace
           join pg_catalog.pg_am as m on m.oid = c.relam
-          left join constraints as k on k.oid = i.indexrelid
+          ${constraintOf}
+          left join parts as p on p.root = i.indexrelid
          where i.indisvalid and i.indisready and i.indislive and ${isOurs})`;
 
 const coveredColumns = `s.indexrelid::int8::float8 as oid, s.nspname as schema, s.table_name as "table", s.relname as name,
-             l.relname as keeper, coalesce(z.bytes, 0)::float8 as "sizeBytes", s.constraint_name as constraint,
+             l.relname as keeper, s.bytes as "sizeBytes", s.constraint_name as constraint,
              s.indisreplident as "isReplicaIdentity"`;
 
 /**
@@ -140,7 +154,6 @@ export function duplicateIndexes(versionNum: number): Query {
       select ${coveredColumns}
         from ranked as s
         join candidates as l on l.indexrelid = s.keeper_oid
-        left join sizes as z on z.oid = s.indexrelid
        where s.indexrelid <> l.indexrelid and not s.relispartition
          and (not s.indisunique
               or (l.indisunique and l.indimmediate and l.nulls_not_distinct = s.nulls_not_distinct))
@@ -164,7 +177,6 @@ export function redundantIndexes(versionNum: number): Query {
          and (l.indnkeyatts > s.indnkeyatts or (l.indnkeyatts = s.indnkeyatts and l.indnatts > s.indnatts))
          and ${prefix('keys')} and ${prefix('classes')} and ${prefix('collations')} and ${prefix('options')}
          and l.predicate = s.predicate
-        left join sizes as z on z.oid = s.indexrelid
        where s.is_plain and s.is_spare
        order by s.nspname, s.table_name, s.relname, l.indnkeyatts desc, l.indnatts desc, l.indexrelid`,
   };
