@@ -8,7 +8,10 @@ import { quietStep, transactionChange, type Change } from '../../plan/step.ts';
 import { isOtherHost } from '../../process/this-host.ts';
 import { getServerPlaces } from '../../sql/health-disk.ts';
 import { listTableSizes } from '../../sql/inspect-sizes.ts';
-import { countUnseenSequences, listServerSamples, sampleStatements, type Sample } from '../../sql/samples.ts';
+import { ident } from '../../sql/quote.ts';
+import { askOnlyQuickly } from '../../sql/quick.ts';
+import { listServerSamples, sampleStatements, type Sample } from '../../sql/samples.ts';
+import { readSequences } from '../sequence-values.ts';
 
 /** The largest tables are those that fill a disk; a row a day for each of ten thousand would be a table of that kind. */
 const mostTables = 500;
@@ -30,21 +33,15 @@ export async function planRecording({
 }: Pick<JobContext, 'db' | 'settings' | 'now'>): Promise<Recording> {
   const disks = await sampleDisks(db);
   const tables = await listTableSizes(db, mostTables);
-  const unreadable = await countUnseenSequences(db);
+  const sequences = await sampleSequences(db);
   const samples = [
     ...(await listServerSamples(db)),
+    ...sequences.samples,
     // A size that is not known now would look like a jump.
     ...tables.filter(({ isEstimated }) => !isEstimated).map(tableSample),
     ...disks.samples,
   ];
-  const unseen = [
-    ...disks.unseen,
-    ...(unreadable === 0
-      ? []
-      : [
-          `${String(unreadable)} sequences may not be read by role "${db.server.user}": grant select on all sequences in schema ... to it`,
-        ]),
-  ];
+  const unseen = [...disks.unseen, ...sequences.unseen];
   const oldest = new Date(now.getTime() - keptDays * 86_400_000).toISOString().slice(0, 10);
   const record = transactionChange({
     summary: `record ${String(samples.length)} samples`,
@@ -74,6 +71,32 @@ function tableSample({
   totalBytes: number;
 }): Sample {
   return { kind: 'table', object: `${schema}.${name}`, value: BigInt(totalBytes), bound: null };
+}
+
+/** The nearest number to 2^63 - 1 is 2^63, for which int8 has no room. */
+function int8(value: number): bigint {
+  const most = 2n ** 63n - 1n;
+  return BigInt(value) > most ? most : BigInt(value);
+}
+
+/** Those that go up and were used. What somebody holds against reading is left out for today. */
+async function sampleSequences(db: Db): Promise<{ samples: Sample[]; unseen: string[] }> {
+  await askOnlyQuickly(db);
+  try {
+    const { read, unread } = await readSequences(db);
+    const samples = read.flatMap(({ schema, name, lastValue, endValue, isAscending }): Sample[] => {
+      if (lastValue === null || !isAscending) return [];
+      return [
+        { kind: 'sequence', object: `${schema}.${name}`, value: int8(lastValue), bound: int8(endValue) },
+      ];
+    });
+    const hidden = unread.filter(({ mayRead }) => !mayRead);
+    const schemas = [...new Set(hidden.map(({ schema }) => ident(schema)))];
+    const unseen = `${String(hidden.length)} sequences may not be read by role "${db.server.user}": grant select on all sequences in schema ${schemas.join(', ')} to ${ident(db.server.user)}`;
+    return { samples, unseen: hidden.length === 0 ? [] : [unseen] };
+  } finally {
+    await db.resetTimeouts();
+  }
 }
 
 /** The file systems that the server writes to, where it runs on this host: each once, by the first place on it. */

@@ -1,4 +1,5 @@
 import { humanBytes } from '../../output/human.ts';
+import { shellWord } from '../../output/shell-word.ts';
 import { indexBloat, tableBloat, type BloatRow } from '../../sql/health-bloat.ts';
 import { displayName, ident } from '../../sql/quote.ts';
 import { sqlCheck, type Check, type Look, type Observation } from '../check.ts';
@@ -38,7 +39,7 @@ export const bloat: Check[] = [
       judgeBloat(
         rows,
         'index',
-        ({ schema, name }) => `dbops maintenance reindex --index ${displayName({ schema, name })}`,
+        ({ schema, name }) => `dbops maintenance reindex --index ${shellWord(displayName({ schema, name }))}`,
       ),
   }),
 ];
@@ -91,7 +92,7 @@ function undescribed(rows: BloatRow[], plural: string): Observation[] {
       severity: 'unknown',
       message: `${String(others.length + 1)} ${plural} have columns without statistics, ${displayName(first)} among them`,
       advice: 'Analyze their tables.',
-      mend: `dbops maintenance analyze --table ${displayName({ schema: first.schema, name: first.table })}`,
+      mend: `dbops maintenance analyze --table ${shellWord(displayName({ schema: first.schema, name: first.table }))}`,
     },
   ];
 }

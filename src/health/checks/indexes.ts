@@ -1,6 +1,7 @@
 import { evidenceHours, isUnused } from '../../indexes/evidence.ts';
 import { createCommand } from '../../indexes/list.ts';
 import { humanBytes } from '../../output/human.ts';
+import { shellWord } from '../../output/shell-word.ts';
 import {
   duplicateIndexes,
   foreignKeysWithoutIndex,
@@ -147,7 +148,7 @@ function coveredObservation(row: CoveredRow, is: string): Observation {
     };
   if (row.isReplicaIdentity)
     return { ...common, advice: 'It is the replica identity of its table: make the other one that first.' };
-  return { ...common, mend: `dbops index drop ${nameOf(row)}` };
+  return { ...common, mend: `dbops index drop ${shellWord(nameOf(row))}` };
 }
 
 function unusedObservation(row: IndexRow): Observation {
@@ -156,7 +157,7 @@ function unusedObservation(row: IndexRow): Observation {
     value: row.sizeBytes,
     message: `the index of ${displayName({ schema: row.schema, name: row.table })} was never read (${humanBytes(row.sizeBytes)})`,
     detail: `on ${row.columns.map(visible).join(', ')}; an index that is younger than the statistics was counted for a shorter time`,
-    mend: `dbops index drop ${nameOf(row)}`,
+    mend: `dbops index drop ${shellWord(nameOf(row))}`,
   };
 }
 

@@ -1,6 +1,7 @@
 import type { ScheduledJob } from '../../config/schedule.ts';
 import { DbopsError } from '../../errors.ts';
 import { humanSeconds } from '../../output/human.ts';
+import { shellWord } from '../../output/shell-word.ts';
 import { sqlStateOf } from '../../pg/sqlstate.ts';
 import { ident } from '../../sql/quote.ts';
 import type { ScheduledRunsRow } from '../../sql/schedule.ts';
@@ -67,7 +68,7 @@ function unreadable(schema: string, user: string): Observation {
 async function late(job: ScheduledJob, run: ScheduledRunsRow | undefined, now: Date): Promise<Observation> {
   const { latenessOf } = await import('../../schedule/lateness.ts');
   const { nextTime } = await import('../../schedule/times.ts');
-  const base = { object: job.name, mend: `dbops schedule run ${job.name}` };
+  const base = { object: job.name, mend: `dbops schedule run ${shellWord(job.name)}` };
   if (run === undefined) {
     const next = nextTime(job, now).toISOString();
     return { ...base, value: null, severity: 'warn', message: `has never run; it is due next at ${next}` };
@@ -86,7 +87,7 @@ async function late(job: ScheduledJob, run: ScheduledRunsRow | undefined, now: D
 const bad = new Set(['failed', 'interrupted', 'partly done']);
 
 function failed(job: ScheduledJob, run: ScheduledRunsRow | undefined): Promise<Observation> {
-  const base = { object: job.name, value: null, mend: `dbops schedule run ${job.name}` };
+  const base = { object: job.name, value: null, mend: `dbops schedule run ${shellWord(job.name)}` };
   if (run === undefined || !bad.has(run.lastOutcome))
     // That it never ran, the other check says.
     return Promise.resolve({ ...base, severity: 'ok', message: run?.lastOutcome ?? 'has never run' });

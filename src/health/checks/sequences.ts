@@ -1,15 +1,8 @@
 import { humanCount } from '../../output/human.ts';
-import {
-  listSequences,
-  listSequenceValues,
-  type SequenceRow,
-  type SequenceValueRow,
-} from '../../sql/health-sequences.ts';
+import type { SequenceRow } from '../../sql/health-sequences.ts';
 import { displayName, ident, relation } from '../../sql/quote.ts';
 import { type Check, type CheckContext, type Look, type Observation } from '../check.ts';
-
-/** How many sequences are locked at a time; a server has room for some thousand locks. */
-const atOnce = 500;
+import { readSequences, sequencesAtOnce, type UsedSequence } from '../sequence-values.ts';
 
 export const sequences: Check[] = [
   {
@@ -23,61 +16,47 @@ export const sequences: Check[] = [
     thresholds: { unit: 'percent', worse: 'above', warn: 75, crit: 90 },
     source: 'warn: pgmonitor, 75 %; crit: pghero, 90 %',
     profiles: ['daily', 'weekly', 'monthly', 'deploy'],
-    asks: `the bounds of all sequences and the types of the columns that they fill in one statement, and their last values ${String(atOnce)} at a time`,
+    asks: `the bounds of all sequences and the types of the columns that they fill in one statement, and their last values ${String(sequencesAtOnce)} at a time`,
     look: lookAtSequences,
   },
 ];
 
 async function lookAtSequences({ db, floor }: Pick<CheckContext, 'db' | 'floor'>): Promise<Look> {
-  const all = await db.query<SequenceRow>(listSequences());
-  const readable = all.filter(({ mayRead, isLocked }) => mayRead && !isLocked);
-  const values = new Map<number, number | null>();
-  for (let from = 0; from < readable.length; from += atOnce) {
-    const oids = readable.slice(from, from + atOnce).map(({ oid }) => oid);
-    const rows = await db.query<SequenceValueRow>({
-      ...listSequenceValues(oids),
-    });
-    for (const { oid, lastValue } of rows) values.set(oid, lastValue);
-  }
-  const used = readable.flatMap((row) => {
-    const lastValue = values.get(row.oid);
-    // One that was dropped meanwhile has no row.
-    if (lastValue === undefined) return [];
-    return [{ row, lastValue, value: usedPercent(row, lastValue) }];
-  });
+  const { read, unread } = await readSequences(db);
+  const used = read.map((row) => ({ row, value: usedPercent(row) }));
   const worst = Math.max(0, ...used.map(({ value }) => value));
   return {
     observations: [
       ...used
         .filter(({ value }) => value >= floor)
         .sort((a, b) => b.value - a.value)
-        .map(({ row, lastValue, value }) => observe(row, lastValue ?? 0, value)),
-      ...unread(all),
+        .map(({ row, value }) => observe(row, value)),
+      ...observeUnread(unread),
     ],
-    summary: `${String(all.length)} sequences, the furthest at ${worst.toFixed(worst < 1 ? 2 : 0)} % of its values`,
+    summary: `${String(read.length + unread.length)} sequences, the furthest at ${worst.toFixed(worst < 1 ? 2 : 0)} % of its values`,
   };
 }
 
 /** The share of its values that a sequence has given. Those set beyond the end of their column's type are above 100. */
-function usedPercent({ firstValue, endValue }: SequenceRow, lastValue: number | null): number {
+function usedPercent({ firstValue, endValue, lastValue }: UsedSequence): number {
   if (lastValue === null) return 0;
   return ((lastValue - firstValue) / (endValue - firstValue)) * 100;
 }
 
-function observe(row: SequenceRow, lastValue: number, value: number): Observation {
+function observe(row: UsedSequence, value: number): Observation {
   const of = row.column === null ? '' : ` of ${row.column} (${row.columnType ?? ''})`;
   return {
     object: displayName(row),
     value,
-    message: `is at ${humanCount(lastValue)}, and ${humanCount(row.endValue)} is the ${row.isAscending ? 'last' : 'lowest'} value${of}`,
+    message: `is at ${humanCount(row.lastValue ?? 0)}, and ${humanCount(row.endValue)} is the ${row.isAscending ? 'last' : 'lowest'} value${of}`,
   };
 }
 
 /** A last value that may not be read looks like one that is not there yet. */
-function unread(all: SequenceRow[]): Observation[] {
-  const hidden = all.filter(({ mayRead }) => !mayRead);
+function observeUnread(unread: SequenceRow[]): Observation[] {
+  const hidden = unread.filter(({ mayRead }) => !mayRead);
   const [first] = hidden;
-  const locked = all.filter(({ mayRead, isLocked }) => mayRead && isLocked);
+  const locked = unread.filter(({ mayRead }) => mayRead);
   const schemas = [...new Set(hidden.map(({ schema }) => schema))];
   const byPrivilege: Observation[] =
     first === undefined

@@ -1,4 +1,5 @@
 import { humanCount } from '../../output/human.ts';
+import { shellWord } from '../../output/shell-word.ts';
 import {
   autovacuumOff,
   deadRows,
@@ -20,7 +21,7 @@ type Judging = Omit<CheckContext, 'db'>;
 
 const nameOf = ({ schema, table }: { schema: string; table: string }) => displayName({ schema, name: table });
 const maintain = (verb: string, row: { schema: string; table: string }) =>
-  `dbops maintenance ${verb} --table ${nameOf(row)}`;
+  `dbops maintenance ${verb} --table ${shellWord(nameOf(row))}`;
 
 function oneOf(rows: { total: number }[]): string | undefined {
   const total = rows[0]?.total ?? 0;

@@ -1,4 +1,5 @@
 import { humanCount } from '../../output/human.ts';
+import { shellWord } from '../../output/shell-word.ts';
 import {
   databaseAges,
   tableAges,
@@ -147,7 +148,7 @@ export const wraparound: Check[] = [
           : undefined,
         mend: row.isTemporary
           ? undefined
-          : `dbops maintenance vacuum --table ${displayName({ schema: row.schema, name: row.table })}`,
+          : `dbops maintenance vacuum --table ${shellWord(displayName({ schema: row.schema, name: row.table }))}`,
       })),
       summary: 'no table is beyond the age at which it is frozen without a vacuum at work',
     }),

@@ -1,3 +1,4 @@
+import { shellWord } from '../../../output/shell-word.ts';
 import type { Program } from '../../../process/pipeline.ts';
 import type { RelationName } from '../../../sql/quote.ts';
 import type { BackupContext } from '../../context.ts';
@@ -76,10 +77,6 @@ export function dumpEnvironment(context: BackupContext): Record<string, string> 
 /** One line a program, as a shell takes it. */
 export function commandLine(programs: Program[]): string {
   return programs.map((program) => [program.path, ...program.args].map(shellWord).join(' ')).join(' | ');
-}
-
-function shellWord(word: string): string {
-  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
 }
 
 /** The commands for --dry-run; what is known at the run only stands in angle brackets. */

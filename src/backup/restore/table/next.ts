@@ -1,5 +1,6 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { shellWord } from '../../../output/shell-word.ts';
 import { parseBound } from '../../../partition/model/bounds.ts';
 import { displayName, ident, relation, type RelationName } from '../../../sql/quote.ts';
 import { runRestoreTool, type Dump } from '../database/dump.ts';
@@ -99,8 +100,4 @@ function swap(table: RelationName, target: RelationName): string[] {
       : [`alter table ${relation({ ...target, schema: table.schema })} rename to ${ident(table.name)};`]),
     'commit;',
   ];
-}
-
-function shellWord(text: string): string {
-  return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
 }
