@@ -24,6 +24,13 @@ export function countedSince(facts: Pick<HealthFacts, 'countedSince' | 'startedA
   return facts.countedSince ?? facts.startedAt;
 }
 
+/**
+ * When all statistics last began anew, which a crash brings about: what every database shares has a time of its own each,
+ * and the oldest of them is no single reset. After a shutdown they go on.
+ */
+export const allStatisticsSince = `(select least(a.stats_reset, b.stats_reset, w.stats_reset)
+                from pg_catalog.pg_stat_archiver as a, pg_catalog.pg_stat_bgwriter as b, pg_catalog.pg_stat_wal as w)`;
+
 /** PostgreSQL 14 and later. Privilege: none. Locks: none beyond those on catalogs. */
 export async function getHealthFacts(db: Db): Promise<HealthFacts> {
   const [row] = await db.query<HealthFacts>({
@@ -34,8 +41,7 @@ export async function getHealthFacts(db: Db): Promise<HealthFacts> {
                                 'name', e.extname, 'schema', n.nspname, 'version', e.extversion) order by e.extname)
                          from pg_catalog.pg_extension as e
                          join pg_catalog.pg_namespace as n on n.oid = e.extnamespace), '[]') as extensions,
-             (select greatest(d.stats_reset, w.stats_reset)
-                from pg_catalog.pg_stat_database as d, pg_catalog.pg_stat_wal as w
+             (select greatest(d.stats_reset, ${allStatisticsSince}) from pg_catalog.pg_stat_database as d
                where d.datname = pg_catalog.current_database()) as "countedSince",
              pg_catalog.pg_postmaster_start_time() as "startedAt",
              (select pg_catalog.json_object_agg(p.name, s.setting)

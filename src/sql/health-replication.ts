@@ -1,4 +1,5 @@
 import type { Query } from '../pg/connection.ts';
+import { allStatisticsSince } from './health-facts.ts';
 
 /** Where this server is in its WAL: what it wrote, or as a standby what it received. */
 const position = `case when pg_catalog.pg_is_in_recovery()
@@ -48,7 +49,7 @@ export interface SynchronousRow {
 }
 
 /**
- * Whether commits wait for standbys, and whether any of those is there. Privilege: pg_read_all_stats. Locks: none.
+ * Which standbys commits wait for, and how many of those are there. Privilege: pg_read_all_stats. Locks: none.
  */
 export function synchronousStandbys(): Query {
   return {
@@ -107,7 +108,7 @@ export interface ConflictsRow {
 
 /**
  * Queries that a standby cancelled because they stood in the way of replay, by database. They count since the statistics
- * were reset or the server started. Privilege: none. Locks: none.
+ * were reset or the server crashed: a restart keeps them. Privilege: none. Locks: none.
  */
 export function recoveryConflicts(): Query {
   return {
@@ -119,7 +120,8 @@ export function recoveryConflicts(): Query {
                              ('buffer pin', c.confl_bufferpin), ('deadlock', c.confl_deadlock)) as k(kind, number)
                where k.number > 0) as kinds,
              (extract(epoch from pg_catalog.clock_timestamp()
-                                 - greatest(d.stats_reset, pg_catalog.pg_postmaster_start_time())) / 86400)::float8 as days
+                                 - coalesce(greatest(d.stats_reset, ${allStatisticsSince}),
+                                            pg_catalog.pg_postmaster_start_time())) / 86400)::float8 as days
         from pg_catalog.pg_stat_database_conflicts as c
         join pg_catalog.pg_stat_database as d on d.datid = c.datid
        order by 1`,

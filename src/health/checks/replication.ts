@@ -5,7 +5,7 @@ import {
   type StandbyRow,
   type SynchronousRow,
 } from '../../sql/health-replication.ts';
-import { sqlCheck, type Check } from '../check.ts';
+import { allWell, sqlCheck, type Check } from '../check.ts';
 
 const privilege = ['pg_read_all_stats', 'pg_monitor'];
 const profiles = ['daily', 'weekly', 'monthly', 'deploy'] as const;
@@ -80,8 +80,8 @@ export const replication: Check[] = [
   sqlCheck<SynchronousRow>({
     id: 'replication.synchronous',
     group: 'replication',
-    answers: 'whether a standby is there that commits wait for',
-    why: 'With synchronous_standby_names and no such standby every commit waits for ever, and cannot be told from a hang.',
+    answers: 'whether as many standbys are there as commits wait for',
+    why: 'With fewer than synchronous_standby_names asks for every commit waits for ever, and cannot be told from a hang.',
     advice:
       'Bring the standby back; until then "alter system set synchronous_standby_names = \'\'" and a reload let commits go on.',
     privilege,
@@ -91,15 +91,17 @@ export const replication: Check[] = [
     judge: ([row]) => {
       if (row === undefined) throw new Error('the server answered with no row');
       if (row.names === '') return { observations: [], summary: 'commits wait for no standby' };
-      const summary = `${String(row.present)} of "${row.names}" are there`;
-      if (row.present > 0) return { observations: [], summary };
+      const needed = synchronousCount(row.names);
+      const summary = `${String(row.present)} of "${row.names}" are there, and commits wait for ${String(needed)}`;
+      if (row.present >= needed) return allWell(summary);
+      const present = row.present === 0 ? 'none of them is' : `only ${String(row.present)} are`;
       return {
         observations: [
           {
             object: null,
-            value: 0,
+            value: row.present,
             severity: 'crit',
-            message: `commits wait for "${row.names}", and none of them is connected`,
+            message: `commits wait for ${String(needed)} of "${row.names}", and ${present} connected`,
           },
         ],
         summary,
@@ -107,6 +109,12 @@ export const replication: Check[] = [
     },
   }),
 ];
+
+/** How many standbys each commit waits for: "FIRST 2 (a, b)", "ANY 2 (a, b, c)", "2 (a, b)"; a bare list is one. Pure. */
+function synchronousCount(names: string): number {
+  const count = /^\s*(?:(?:first|any)\s+)?(\d+)\s*\(/i.exec(names)?.[1];
+  return count === undefined ? 1 : Number(count);
+}
 
 /**
  * Null where it is behind and was never measured. An idle standby has no measure, and a few bytes of checkpoints and of

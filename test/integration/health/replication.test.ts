@@ -117,16 +117,23 @@ describe('what a primary says of its standbys', () => {
     });
   });
 
-  test('commits that wait for a standby that is not there are critical', async () => {
-    await on.query(`alter system set synchronous_standby_names = 'nobody'`);
-    await on.query('select pg_reload_conf()');
-    try {
-      await waitUntil(
-        async () =>
-          (await on.query(`select 1 where current_setting('synchronous_standby_names') = 'nobody'`))[0],
+  test('commits that wait for a standby that is not there are critical, and for one of two as well', async () => {
+    const until = async (names: string, wanted: object) => {
+      await on.query(`alter system set synchronous_standby_names = '${names}'`);
+      await on.query('select pg_reload_conf()');
+      const { severity, observed } = await waitUntil(
+        async () => {
+          const found = await findingOf(on, 'replication.synchronous');
+          return found.message.includes(names) ? found : undefined;
+        },
         { what: 'the reload' },
       );
-      expect(await findingOf(on, 'replication.synchronous')).toMatchObject({ severity: 'crit' });
+      expect({ names, severity, observed }).toEqual({ names, ...wanted });
+    };
+    try {
+      await until('nobody', { severity: 'crit', observed: 0 });
+      await until('first 2 (second, nobody)', { severity: 'crit', observed: 1 });
+      await until('any 1 (second, nobody)', { severity: 'ok', observed: null });
     } finally {
       await on.query('alter system reset synchronous_standby_names');
       await on.query('select pg_reload_conf()');

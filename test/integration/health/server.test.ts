@@ -81,6 +81,14 @@ describe('a prepared transaction', () => {
   });
 });
 
+it('counts a database since its own reset, whatever else was reset later', async () => {
+  const since = async () => (await findingOf(db, 'activity.deadlocks')).countedSince?.getTime();
+  await db.query('select pg_stat_reset()');
+  const before = await since();
+  await db.query(`select pg_stat_reset_shared('wal')`);
+  expect(await since()).toBe(before);
+});
+
 describe('settings', () => {
   it('that protect the data are well while on, and found when off', async () => {
     const id = 'settings.protections';
