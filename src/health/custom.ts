@@ -35,8 +35,9 @@ export function readOwnChecks(
       profiles: written.profiles ?? ['daily', 'weekly', 'monthly', 'deploy'],
       asks: written.sql,
       look: async ({ db }) => {
-        const query = { text: `/* dbops:health.own */ ${written.sql}` };
-        // What a query of the configuration does beside answering is not for a morning's look.
+        // What a query of the configuration does beside answering is not for a morning's look; a second statement could
+        // end the transaction that only reads.
+        const query = { text: `/* dbops:health.own */ ${written.sql}`, isOneStatement: true };
         const rows = await db.transaction(() => db.query<OwnRow>(query), 'repeatable read, read only');
         return judgeOwn(rows, thresholds);
       },
@@ -71,13 +72,13 @@ function ownThresholds(written: FileOwnCheck, path: string[], problems: BoundsPr
 /** Rows without a value that is a number are unknown: a query that is wrong must not look well. */
 function judgeOwn(rows: OwnRow[], { unit }: Thresholds): Look {
   const observations = rows.map((row) => {
-    const value = row.value === null || row.value === undefined || row.value === '' ? NaN : Number(row.value);
+    const value = numberOf(row.value);
     const isNumber = Number.isFinite(value);
     return {
-      object: typeof row.object === 'string' ? row.object : null,
+      object: textOf(row.object) ?? null,
       value: isNumber ? value : null,
       message: isNumber ? `the value is ${humanValue(value, unit)}` : 'its query gives no number in "value"',
-      detail: typeof row.detail === 'string' ? row.detail : undefined,
+      detail: textOf(row.detail),
     };
   });
   if (observations.length === 0) return { observations, summary: 'its query gives no rows' };
@@ -87,4 +88,15 @@ function judgeOwn(rows: OwnRow[], { unit }: Thresholds): Look {
     summary:
       observations.length === 1 ? (first?.message ?? '') : `${String(observations.length)} values, all well`,
   };
+}
+
+/** NaN for what is none: JavaScript takes an empty array and blanks for 0, which would look well. */
+function numberOf(value: unknown): number {
+  const isNumber = ['number', 'bigint', 'boolean'].includes(typeof value);
+  return isNumber || (typeof value === 'string' && value.trim() !== '') ? Number(value) : NaN;
+}
+
+/** A name or a number, such as the key of a row. */
+function textOf(value: unknown): string | undefined {
+  return ['string', 'number', 'bigint'].includes(typeof value) ? String(value) : undefined;
 }

@@ -17,6 +17,8 @@ export interface Finding {
   /** What `observed` was judged by; null where it is yes or no. */
   warn: number | null;
   crit: number | null;
+  /** Whether it is worse above them or below. */
+  worse: 'above' | 'below' | null;
   /** Since when the statistics behind it count; null where none are behind it. */
   countedSince: Date | null;
   /** Further facts: sessions, statements, names. */

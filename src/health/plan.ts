@@ -47,8 +47,19 @@ function readChecks({ health, files }: HealthPart): { planned: PlannedCheck[]; p
   return { planned, problems: located };
 }
 
-/** The checks that run, in the order of the report. Throws usage for a name that is unknown. Pure. */
+/**
+ * The checks that run, in the order of the report. Throws usage for a name that is unknown, and when no check is left: that
+ * nothing was found would be no news. Pure.
+ */
 export function chooseChecks(settings: HealthPart, choice: CheckChoice): PlannedCheck[] {
+  const chosen = choose(settings, choice);
+  if (chosen.length > 0) return chosen;
+  throw new DbopsError('usage', 'no check is left to run', {
+    hint: 'See --only, --skip and --profile, and "health.skip" in the configuration.',
+  });
+}
+
+function choose(settings: HealthPart, choice: CheckChoice): PlannedCheck[] {
   const all = listChecks(settings);
   const checks = all.map(({ check }) => check);
   for (const [flag, names] of [

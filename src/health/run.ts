@@ -106,11 +106,14 @@ function judge(context: RunContext, { check, bounds }: PlannedCheck, look: Look)
     const thresholds = boundsOf(bounds, observation.object);
     return thresholds === undefined ? [] : [judged(context, check, thresholds, observation)];
   });
+  const ignored = look.observations.length - findings.length;
   if (findings.some((finding) => finding.severity !== 'ok')) return findings;
   // One line for all that is well; a single value is shown with it.
   const [only, ...others] = findings;
   const base = only !== undefined && others.length === 0 ? only : countedOf(context, check, findingOf(check));
-  return [{ ...base, severity: 'ok', message: look.summary }];
+  // What the summary says of all is not said of those.
+  const except = ignored === 0 ? '' : `; ${String(ignored)} ignored as configured`;
+  return [{ ...base, severity: 'ok', message: `${look.summary}${except}` }];
 }
 
 function judged(
@@ -133,6 +136,7 @@ function judged(
     unit: thresholds?.unit ?? null,
     warn: thresholds?.warn ?? null,
     crit: thresholds?.crit ?? null,
+    worse: thresholds?.worse ?? null,
     detail: observation.detail ?? null,
     advice: isWell ? null : (observation.advice ?? check.advice),
     mend: isWell ? null : (observation.mend ?? null),
@@ -192,6 +196,7 @@ function findingOf(check: Pick<Check, 'id' | 'group'>): Finding {
     unit: null,
     warn: null,
     crit: null,
+    worse: null,
     countedSince: null,
     detail: null,
     advice: null,

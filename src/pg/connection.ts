@@ -29,6 +29,8 @@ export interface Query {
   values?: unknown[];
   /** Ends the statement after this time: for those that read tables, not catalogs. */
   timeoutMs?: number;
+  /** For a text from outside: more than one statement is a syntax error. */
+  isOneStatement?: boolean;
 }
 
 /** Told of every statement, with its milliseconds; -v prints them. */
@@ -177,10 +179,12 @@ class Session implements Db {
   }
 
   async query<Row extends object>(query: Query): Promise<Row[]> {
-    if (query.timeoutMs === undefined) return (await this.#send(query.text, query.values)).rows as Row[];
-    await this.#send(`set statement_timeout = '${String(query.timeoutMs)}ms'`, undefined);
+    const { text, values, timeoutMs, isOneStatement } = query;
+    const send = async () => (await this.#send(text, values, isOneStatement)).rows as Row[];
+    if (timeoutMs === undefined) return await send();
+    await this.#send(`set statement_timeout = '${String(timeoutMs)}ms'`, undefined);
     try {
-      return (await this.#send(query.text, query.values)).rows as Row[];
+      return await send();
     } finally {
       await this.resetTimeouts();
     }
@@ -212,7 +216,7 @@ class Session implements Db {
     }
   }
 
-  async #send(text: string, values: unknown[] | undefined): Promise<pg.QueryResult> {
+  async #send(text: string, values: unknown[] | undefined, isOneStatement = false): Promise<pg.QueryResult> {
     const { signal, onStatement } = this.#options;
     if (isAborted(signal)) throw interruption(signal);
     this.statements += 1;
@@ -221,9 +225,11 @@ class Session implements Db {
     signal?.addEventListener('abort', onAbort, { once: true });
     let failed = true;
     try {
-      const result = await (values === undefined
-        ? this.#client.query(text)
-        : this.#client.query(text, values));
+      const result = await (isOneStatement
+        ? this.#client.query({ text, values, queryMode: 'extended' } as pg.QueryConfig)
+        : values === undefined
+          ? this.#client.query(text)
+          : this.#client.query(text, values));
       failed = false;
       return result;
     } catch (error) {

@@ -1,15 +1,13 @@
 import { Option } from 'commander';
-import { groups, profiles, type Profile } from '../../health/check.ts';
-import { isAtLeast, severityRank, type Finding } from '../../health/finding.ts';
+import { profiles, type Profile } from '../../health/check.ts';
+import { isAtLeast, type Finding } from '../../health/finding.ts';
 import { toJunit } from '../../health/format/junit.ts';
 import { failureForNagios, toNagios } from '../../health/format/nagios.ts';
+import { countBySeverity, toTable } from '../../health/format/table.ts';
 import { chooseChecks } from '../../health/plan.ts';
 import { runChecks } from '../../health/run.ts';
 import { DbopsError } from '../../errors.ts';
-import { paint } from '../../output/style.ts';
-import { renderTable } from '../../output/table.ts';
 import { countedSince, getHealthFacts } from '../../sql/health-facts.ts';
-import { visible } from '../../sql/quote.ts';
 import { defineCommand, type Result } from '../command.ts';
 import { storesOf } from '../stores.ts';
 
@@ -21,8 +19,6 @@ interface Options {
   all?: boolean;
   failOn: 'warn' | 'crit';
 }
-
-const colours = { ok: 'green', skipped: 'dim', unknown: 'yellow', warn: 'yellow', crit: 'red' } as const;
 
 const list = (value: string, previous: string[] = []) => [
   ...previous,
@@ -76,45 +72,16 @@ export const command = defineCommand<Options>({
 });
 
 function report(findings: Finding[], options: Options, countedSince: Date): Result {
-  const counts = { crit: 0, warn: 0, unknown: 0, skipped: 0, ok: 0 };
-  for (const { severity } of findings) counts[severity] += 1;
+  const counts = countBySeverity(findings);
   const data = { counts, countedSince, findings };
   const hasFailed = findings.some(({ severity }) => isAtLeast(severity, options.failOn));
+  const exitCode = hasFailed ? 6 : 0;
   switch (options.format) {
-    case 'nagios': {
-      const { text, exitCode } = toNagios(findings);
-      return { data, text, exitCode };
-    }
+    case 'nagios':
+      return { data, ...toNagios(findings) };
     case 'junit':
-      return { data, text: toJunit(findings), exitCode: hasFailed ? 6 : 0 };
+      return { data, text: toJunit(findings), exitCode };
     case 'table':
-      return { data, text: forPeople(findings, counts, options.all === true), exitCode: hasFailed ? 6 : 0 };
+      return { data, text: toTable(findings, options.all === true), exitCode };
   }
-}
-
-async function forPeople(
-  findings: Finding[],
-  counts: Record<Finding['severity'], number>,
-  all: boolean,
-): Promise<string> {
-  const order = (finding: Finding) => groups.findIndex((group) => group === finding.group);
-  const shown = findings
-    .filter(({ severity }) => all || severityRank(severity) > 0)
-    .sort((a, b) => severityRank(b.severity) - severityRank(a.severity) || order(a) - order(b));
-  const words = (['crit', 'warn', 'unknown', 'skipped', 'ok'] as const)
-    .filter((severity) => counts[severity] > 0)
-    .map((severity) => paint(colours[severity], `${String(counts[severity])} ${severity}`));
-  const summary = words.length === 0 ? 'no check was run' : words.join(', ');
-  if (shown.length === 0) return summary;
-  const table = await renderTable(shown, [
-    { title: 'severity', value: (row) => paint(colours[row.severity], row.severity) },
-    { title: 'check', value: (row) => row.check },
-    { title: 'object', value: (row) => (row.object === null ? '' : visible(row.object)) },
-    {
-      title: 'what',
-      value: (row) => visible(row.detail === null ? row.message : `${row.message}; ${row.detail}`),
-    },
-    { title: 'what mends it', value: (row) => row.mend ?? row.advice ?? '' },
-  ]);
-  return `${table}\n${summary}`;
 }

@@ -1,4 +1,5 @@
 import { DbopsError } from '../../errors.ts';
+import { visible } from '../../sql/quote.ts';
 import type { Finding, Unit } from '../finding.ts';
 
 /**
@@ -43,16 +44,18 @@ function lineOf({ severity, check, object, message, mend }: Finding): string {
 
 /** A bar begins performance data, and a line break ends the line. */
 function clean(text: string): string {
-  return text.replaceAll('|', '/').replaceAll(/\s+/g, ' ');
+  return visible(text.replaceAll('|', '/').replaceAll(/\s+/g, ' '));
 }
 
 const units: Record<Unit, string> = { percent: '%', bytes: 'B', seconds: 's', days: '', count: '' };
 
-function performanceData({ check, object, observed, unit, warn, crit }: Finding): string[] {
+function performanceData({ check, object, observed, unit, warn, crit, worse }: Finding): string[] {
   if (observed === null || unit === null) return [];
   // Quotes and equals signs would end a label.
   const label = `${check}${object === null ? '' : `/${object}`}`.replaceAll(/['=|\s]/g, '_');
-  const bound = (value: number | null) => (value === null ? '' : String(value));
+  // A range is what is well: "90:" is 90 and more.
+  const bound = (value: number | null) =>
+    value === null ? '' : `${String(value)}${worse === 'below' ? ':' : ''}`;
   return [
     `'${label}'=${String(Math.round(observed * 1000) / 1000)}${units[unit]};${bound(warn)};${bound(crit)}`,
   ];

@@ -8,7 +8,7 @@ import { silentLog } from '../../../src/output/log.ts';
 import { connect, type Db } from '../../../src/pg/connection.ts';
 import { getHealthFacts } from '../../../src/sql/health-facts.ts';
 import { createDatabase, openSession, type TestDatabase } from '../../support/database.ts';
-import { createRole } from '../../support/health.ts';
+import { createRole, findingsOf } from '../../support/health.ts';
 import { createWorkspace } from '../../support/workspace.ts';
 
 let database: TestDatabase;
@@ -152,6 +152,30 @@ describe('checks of the configuration', () => {
       expect({ sql, code }).toEqual({ sql, code: 6 });
       expect(JSON.parse(stdout)).toMatchObject({ data: { counts: { unknown: 1, ok: 0 } } });
     }
+    expect(await database.query('select count(*)::int4 as n from public.outbox')).toEqual([{ n: 10 }]);
+  });
+
+  it('answer with one statement and with numbers only, and name objects by numbers as well', async () => {
+    const checks = Object.fromEntries(
+      [
+        'select 0 as value; select 0 as value',
+        'commit; delete from public.outbox; select 0 as value',
+        "select '{}'::int4[] as value",
+        "select '  ' as value",
+        'select 7 as object, 3::int8 as value',
+        'select true as value',
+      ].map((sql, index) => [`own.check${index}`, { sql, warn: 1 }]),
+    );
+    const health = { skip: [], thresholds: {}, checks };
+    const found = await findingsOf(database, ['custom'], { settings: { health } });
+    expect(found.map(({ severity, object }) => [severity, object])).toEqual([
+      ['unknown', null],
+      ['unknown', null],
+      ['unknown', null],
+      ['unknown', null],
+      ['warn', '7'],
+      ['warn', null],
+    ]);
     expect(await database.query('select count(*)::int4 as n from public.outbox')).toEqual([{ n: 10 }]);
   });
 

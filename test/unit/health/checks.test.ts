@@ -4,13 +4,20 @@ import { defaultSettings } from '../../../src/config/settings.ts';
 import { profiles } from '../../../src/health/check.ts';
 import { builtIn } from '../../../src/health/checks/index.ts';
 import { explain } from '../../../src/health/explain.ts';
-import { getCheck } from '../../../src/health/plan.ts';
+import { chooseChecks, getCheck } from '../../../src/health/plan.ts';
 
 describe('the table of checks', () => {
   it('has each name once', () => {
     const ids = builtIn.map(({ id }) => id);
     expect(new Set(ids).size).toBe(ids.length);
   });
+});
+
+it('is refused to run no check at all', async () => {
+  const settings = await defaultSettings({});
+  expect(() => chooseChecks(settings, { only: ['locks'], skip: ['locks.waits'] })).toThrow(
+    'no check is left to run',
+  );
 });
 
 describe.each(builtIn.map((check) => [check.id, check] as const))('%s', (id, check) => {

@@ -15,6 +15,7 @@ const finding = (over: Partial<Finding>): Finding => ({
   unit: null,
   warn: null,
   crit: null,
+  worse: null,
   countedSince: null,
   detail: null,
   advice: null,
@@ -28,6 +29,9 @@ it('says the worst first, in one line, with performance data', () => {
     text: "DBOPS OK - 1 check | 'connections.used'=5%;80;90",
     exitCode: 0,
   });
+  expect(
+    toNagios([finding({ ...measured, observed: 97, crit: null, warn: 90, worse: 'below' })]).text,
+  ).toContain("'connections.used'=97%;90:;");
   expect(
     toNagios([
       finding({
