@@ -99,6 +99,9 @@ function parseItem(item: string, kind: FieldKind): number[] | string {
   if (first > last) return `has a ${title} range that runs backwards: ${JSON.stringify(item)}`;
   if (step === undefined) return numbers(first, last, 1);
   if (Number(step) < 1) return `has a step of 0 in its ${title}: ${JSON.stringify(item)}`;
+  // "*/90" is no every 90 minutes: it would run at minute 0 of each hour.
+  if (Number(step) > last - first && bounds.length > 1)
+    return `has a step in its ${title} that is longer than its range, so it would run at ${String(first)} alone: ${JSON.stringify(item)}`;
   // Crons differ on "5/15": some take it for 5 alone.
   if (bounds.length === 1 && range !== '*')
     return `has a step without a range in its ${title}; write ${range}-${String(to)}/${step} instead of ${item}`;

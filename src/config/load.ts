@@ -15,6 +15,8 @@ export interface LoadedFile {
   path: string;
   kind: 'given' | 'project' | 'user' | 'system';
   settings: FileSettings;
+  /** Of the environment, that it fills in. */
+  variables: string[];
   /** "dbops.yaml:12: partitions[2].naming", for messages about a value that was read well but makes no sense. */
   locate: (path: Path) => string;
 }
@@ -39,9 +41,9 @@ export async function loadFiles(
   for (const place of places(given, cwd, env)) {
     const text = await readPlace(place, cwd);
     if (text === undefined) continue;
-    const parsed = checkFile(text, place.path, env);
-    if (parsed.problems.length > 0) invalid.push({ path: place.path, problems: parsed.problems });
-    else files.push({ ...place, settings: parsed.settings, locate: parsed.locate });
+    const { problems, ...parsed } = checkFile(text, place.path, env);
+    if (problems.length > 0) invalid.push({ path: place.path, problems });
+    else files.push({ ...place, ...parsed });
   }
   if (invalid.length === 0) invalid.push(...foreignStores(files));
   if (invalid.length > 0) throw invalidFiles(invalid);
@@ -119,7 +121,7 @@ function invalidFiles(list: InvalidFile[]): DbopsError {
   });
 }
 
-type Checked = { settings: FileSettings; locate: (path: Path) => string; problems: string[] };
+type Checked = Pick<LoadedFile, 'settings' | 'variables' | 'locate'> & { problems: string[] };
 
 /** Parses and checks one file. Throws config_invalid with all its errors. */
 export function parseFile(text: string, path: string, env: Environment): Omit<Checked, 'problems'> {
@@ -134,15 +136,21 @@ function checkFile(text: string, path: string, env: Environment): Checked {
   const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, merge: true });
   const locate = (place: Path) => locateIn(document, lines, path, place);
   const syntax = syntaxProblems(document, lines, text, path);
-  if (syntax.length > 0) return { settings: {}, locate, problems: syntax };
+  const none = { settings: {}, variables: [], locate };
+  if (syntax.length > 0) return { ...none, problems: syntax };
   let written: unknown;
   try {
     written = withoutEmptySections(document.toJS({ maxAliasCount: 100 }) ?? {});
   } catch (error) {
-    return { settings: {}, locate, problems: [`${path}: ${(error as Error).message}`] };
+    return { ...none, problems: [`${path}: ${(error as Error).message}`] };
   }
   const problems: Problem[] = [];
-  const filled = fill(written, [], env, problems);
+  const variables = new Set<string>();
+  const lookUp = (name: string) => {
+    variables.add(name);
+    return env[name];
+  };
+  const filled = fill(written, [], lookUp, problems);
   const unset = new Set(problems.map((problem) => pathText(problem.path)));
   const { settings, issues } = validate(filled, document);
   const found = [
@@ -153,6 +161,7 @@ function checkFile(text: string, path: string, env: Environment): Checked {
   problems.push(...found.filter((problem) => !unset.has(pathText(problem.path))));
   return {
     settings: settings ?? {},
+    variables: [...variables],
     locate,
     problems: inOrder(problems, document).map((problem) => `${locate(problem.path)}: ${problem.message}`),
   };
@@ -217,19 +226,24 @@ function validate(
 }
 
 /** Fills ${VAR} from the environment in every string; $${ stands for a literal ${. */
-function fill(value: unknown, path: Path, env: Environment, problems: Problem[]): unknown {
+function fill(
+  value: unknown,
+  path: Path,
+  lookUp: (name: string) => string | undefined,
+  problems: Problem[],
+): unknown {
   if (typeof value === 'string') {
     return value.replaceAll(/(\$?)\$\{([A-Za-z_][A-Za-z0-9_]*)\}/g, (whole, escape: string, name: string) => {
       if (escape !== '') return whole.slice(1);
-      const text = env[name];
+      const text = lookUp(name);
       if (text === undefined) problems.push({ path, message: `the environment variable ${name} is not set` });
       return text ?? '';
     });
   }
-  if (Array.isArray(value)) return value.map((item, index) => fill(item, [...path, index], env, problems));
+  if (Array.isArray(value)) return value.map((item, index) => fill(item, [...path, index], lookUp, problems));
   if (value !== null && typeof value === 'object') {
     return Object.fromEntries(
-      Object.entries(value).map(([key, item]) => [key, fill(item, [...path, key], env, problems)]),
+      Object.entries(value).map(([key, item]) => [key, fill(item, [...path, key], lookUp, problems)]),
     );
   }
   return value;

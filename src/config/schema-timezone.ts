@@ -10,7 +10,8 @@ export const timezone = z
 /** Each zone costs milliseconds to look up, and fifteen tables name the same one. */
 const timeZones = new Map<string, boolean>([['UTC', true]]);
 
-function isTimeZone(text: string): boolean {
+/** Whether a zone has that name. Pure. */
+export function isTimeZone(text: string): boolean {
   const known = timeZones.get(text) ?? looksUpTimeZone(text);
   timeZones.set(text, known);
   return known;

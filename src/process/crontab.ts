@@ -11,7 +11,12 @@ export async function readCrontab(signal: AbortSignal): Promise<string> {
     await finished;
     return output;
   } catch (error) {
-    if (error instanceof DbopsError && /no crontab for/i.test(error.detail ?? '')) return '';
+    // busybox: "crontab: can't open 'ops': No such file or directory".
+    if (
+      error instanceof DbopsError &&
+      /no crontab for|can't open '.*': No such file/i.test(error.detail ?? '')
+    )
+      return '';
     throw withoutCron(error);
   }
 }

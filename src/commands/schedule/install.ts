@@ -1,7 +1,7 @@
 import { applyCrontab, planCrontab } from '../../schedule/install.ts';
 import { withBlock } from '../../schedule/render/crontab.ts';
 import { defineCommand, type Result } from '../command.ts';
-import { addCron, crontabOf, environmentWarnings, type CronOptions } from './shared.ts';
+import { addCron, crontabOf, shellWarnings, type CronOptions } from './shared.ts';
 
 export const command = defineCommand<CronOptions>({
   changes: false,
@@ -27,7 +27,7 @@ export const command = defineCommand<CronOptions>({
       data: { dryRun: options.dryRun === true, difference },
       text:
         difference.length === 0 ? 'the crontab has these lines already' : [...difference, done].join('\n'),
-      warnings: environmentWarnings(context),
+      warnings: await shellWarnings(context, 'crontab', options.cron),
     };
   },
 });

@@ -1,20 +1,12 @@
 import { Option } from 'commander';
-import { DbopsError } from '../../errors.ts';
-import { renderKubernetes } from '../../schedule/render/kubernetes.ts';
-import { renderPgCron } from '../../schedule/render/pg-cron.ts';
-import { renderSystemd } from '../../schedule/render/systemd.ts';
+import { renderSchedule, scheduleFormats, type ScheduleFormat } from '../../schedule/render/render.ts';
+import type { CronMake } from '../../schedule/render/crontab.ts';
 import { defineCommand, type CommandContext, type Result } from '../command.ts';
-import {
-  addCron,
-  crontabOf,
-  environmentWarnings,
-  hostFacts,
-  scheduledJobs,
-  type CronOptions,
-} from './shared.ts';
+import { addCron, hostFacts, scheduledJobs, shellWarnings } from './shared.ts';
 
-interface Options extends CronOptions {
-  format: 'crontab' | 'systemd' | 'k8s' | 'pg_cron';
+interface Options {
+  format: ScheduleFormat;
+  cron: CronMake;
   image: string;
   database?: string;
   pgCronTimezone: string;
@@ -40,9 +32,7 @@ export const command = defineCommand<Options>({
   declare(cmd) {
     cmd.argument('[job...]', 'names under "schedule:" in the configuration; all of them when none is named');
     cmd.addOption(
-      new Option('--format <format>', 'for which scheduler')
-        .choices(['crontab', 'systemd', 'k8s', 'pg_cron'])
-        .default('crontab'),
+      new Option('--format <format>', 'for which scheduler').choices(scheduleFormats).default('crontab'),
     );
     addCron(cmd);
     cmd.option('--image <image>', 'of the container, for k8s', 'dbops:latest');
@@ -52,44 +42,20 @@ export const command = defineCommand<Options>({
     );
     cmd.option('--pg-cron-timezone <zone>', 'as cron.timezone of the server says', 'UTC');
   },
-  run(context): Promise<Result> {
-    return Promise.resolve(render(context));
+  async run(context): Promise<Result> {
+    const { args, options } = context;
+    const { format } = options;
+    const told = { ...options, database: options.database ?? configuredDatabase(context), now: new Date() };
+    const rendered = renderSchedule(format, scheduledJobs(context, args), hostFacts(context), told);
+    const warnings =
+      format === 'crontab' || format === 'systemd' ? await shellWarnings(context, format, options.cron) : [];
+    return { data: rendered, text: rendered.text, warnings };
   },
 });
 
-function render(context: CommandContext<Options>): Result {
-  const { args, options } = context;
-  const warnings = environmentWarnings(context);
-  switch (options.format) {
-    case 'crontab': {
-      const text = crontabOf(context, args);
-      return { data: { format: options.format, text }, text, warnings };
-    }
-    case 'systemd': {
-      const files = renderSystemd(scheduledJobs(context, args), hostFacts(context));
-      const text = files.map(({ path, content }) => `# ${path}\n${content}`).join('\n');
-      return { data: { format: options.format, files }, text, warnings };
-    }
-    case 'k8s': {
-      const text = renderKubernetes(scheduledJobs(context, args), options);
-      return { data: { format: options.format, text }, text };
-    }
-    case 'pg_cron': {
-      const zone = options.pgCronTimezone;
-      const where = { database: databaseOf(context), zone, now: new Date() };
-      const { text, impossible } = renderPgCron(scheduledJobs(context, args), where);
-      return { data: { format: options.format, text, impossible }, text };
-    }
-  }
-}
-
-function databaseOf({ options, settings: { connection } }: CommandContext<Options>): string {
+function configuredDatabase({ settings: { connection } }: CommandContext<Options>): string | undefined {
   const { url, database } = connection;
-  const named =
-    url !== undefined && URL.canParse(url) ? decodeURIComponent(new URL(url).pathname.slice(1)) : database;
-  const found = options.database ?? named;
-  if (found !== undefined && found !== '') return found;
-  throw new DbopsError('usage', 'pg_cron has to be told in which database its jobs run', {
-    hint: 'Give --database.',
-  });
+  return url !== undefined && URL.canParse(url)
+    ? decodeURIComponent(new URL(url).pathname.slice(1))
+    : database;
 }

@@ -7,6 +7,7 @@ import type { Settings } from '../../config/settings.ts';
 import { DbopsError } from '../../errors.ts';
 import { ownProgram } from '../../process/own.ts';
 import { chooseJobs } from '../../schedule/list.ts';
+import { environmentWarnings, zoneWarnings } from '../../schedule/environment.ts';
 import type { HostFacts } from '../../schedule/host.ts';
 import { cronMakes, renderCrontab, type CronMake } from '../../schedule/render/crontab.ts';
 import type { CommandContext } from '../command.ts';
@@ -64,14 +65,15 @@ export function crontabOf(context: CommandContext<CronOptions>, names: string[])
   return renderCrontab(jobs, hostFacts(context), context.options.cron, new Date());
 }
 
-/** A database that only this shell knows: a scheduler has another environment. */
-export function environmentWarnings({ settings }: { settings: Settings }): string[] {
-  const origin = settings.origins.find(
-    ({ path, source }) => /^connection\.(url|host)$/.test(path) && /^(environment|flag)/.test(source),
-  );
-  return origin === undefined
-    ? []
-    : [
-        `the database comes from ${origin.source}, which a scheduler does not have: write it under "connection:" in the configuration`,
-      ];
+/** What a scheduler of this host will not find as this shell has it. */
+export async function shellWarnings(
+  context: Pick<CommandContext<unknown>, 'settings' | 'cwd' | 'env'>,
+  format: 'crontab' | 'systemd',
+  make: CronMake,
+): Promise<string[]> {
+  const { settings, env } = context;
+  if (format === 'systemd') return environmentWarnings(settings, env, 'systemd');
+  // With CRON_TZ, or where no zone is asked for, TZ makes no difference.
+  const zones = make === 'vixie' ? await zoneWarnings(hostFacts(context).timezone, env) : [];
+  return [...environmentWarnings(settings, env, 'cron'), ...zones];
 }

@@ -17,31 +17,43 @@ const end = '# END dbops schedule';
 const longestCommand = 990;
 
 /**
- * The lines of all jobs between their markers. Throws refused where a job's zone cannot be had from that cron: a job at
- * the wrong hour is worse than none. Pure.
+ * The lines of all jobs between their markers. Throws refused, with all of them at once, where the zones of jobs cannot be
+ * had from that cron: a job at the wrong hour is worse than none. Pure.
  */
 export function renderCrontab(jobs: ScheduledJob[], host: HostFacts, make: CronMake, now: Date): string {
-  const lines = jobs.flatMap((job) => jobLines(job, host, make, now));
   const zones =
     make === 'cronie'
       ? ['# CRON_TZ holds for every line behind it: put lines of your own above this block.']
       : [];
+  const times =
+    make === 'cronie'
+      ? jobs.map(({ times, timezone }) => [`CRON_TZ=${timezone}`, times.text])
+      : inZoneOf(host, jobs, now).map((cron) => [cron]);
+  const lines = jobs.flatMap((job, index) => [
+    `# ${job.name}: ${job.cron} ${job.timezone}: ${describeWork(job)}`,
+    `${(times[index] ?? []).join('\n')} ${command(job, host)}`,
+  ]);
   return [begin, ...zones, ...lines, end, ''].join('\n');
 }
 
-function jobLines(job: ScheduledJob, host: HostFacts, make: CronMake, now: Date): string[] {
-  const title = `# ${job.name}: ${job.cron} ${job.timezone}: ${describeWork(job)}`;
-  if (make === 'cronie') return [title, `CRON_TZ=${job.timezone}`, `${job.times.text} ${command(job, host)}`];
-  const converted = convertZone(job, host.timezone, now);
-  if ('problem' in converted)
-    throw new DbopsError(
-      'refused',
-      `job "${job.name}" cannot be written for a cron that works in ${host.timezone}: ${converted.problem}`,
-      {
-        hint: `Give --cron cronie where cron obeys CRON_TZ (not on Debian and Ubuntu), use --format systemd or k8s, or give the job the timezone ${host.timezone}.`,
-      },
-    );
-  return [title, `${converted.cron} ${command(job, host)}`];
+/** The times of all jobs as a cron reads them that knows only the zone of its host. */
+function inZoneOf({ timezone }: HostFacts, jobs: ScheduledJob[], now: Date): string[] {
+  const problems: string[] = [];
+  const times = jobs.map((job) => {
+    const converted = convertZone(job, timezone, now);
+    if ('cron' in converted) return converted.cron;
+    problems.push(`job "${job.name}": ${converted.problem}`);
+    return '';
+  });
+  if (problems.length === 0) return times;
+  throw new DbopsError(
+    'refused',
+    `${problems.length === 1 ? 'a job' : `${String(problems.length)} jobs`} cannot be written for a cron that works in ${timezone}`,
+    {
+      detail: problems.join('\n'),
+      hint: `Give --cron cronie where cron obeys CRON_TZ (not on Debian and Ubuntu), use --format systemd or k8s, or give the jobs the timezone ${timezone}.`,
+    },
+  );
 }
 
 /** No variable of the crontab is set or counted on: those would hold for the lines of others as well. */

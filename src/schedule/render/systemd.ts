@@ -23,7 +23,8 @@ function service(job: ScheduledJob, { node, entry, path, cwd, user, config }: Ho
   const words = [node, entry, ...runWords(job, config)].map(unitWord).join(' ');
   return [
     '[Unit]',
-    `Description=dbops ${job.name}: ${specifiers(describeWork(job))}`,
+    // A backslash at the end of a line would take the next one along.
+    `Description=dbops ${job.name}: ${specifiers(describeWork(job)).replace(/\\+$/, '')}`,
     'Wants=network-online.target',
     'After=network-online.target',
     '',
@@ -31,7 +32,7 @@ function service(job: ScheduledJob, { node, entry, path, cwd, user, config }: Ho
     'Type=oneshot',
     `User=${user}`,
     `WorkingDirectory=${specifiers(cwd)}`,
-    `Environment=${unitWord(`PATH=${path}`)}`,
+    `Environment=${quoted(specifiers(`PATH=${path}`))}`,
     '# DATABASE_URL and other secrets; the file belongs to root, with mode 0600.',
     'EnvironmentFile=-/etc/dbops/environment',
     `ExecStart=${words}`,
@@ -82,12 +83,17 @@ function list({ values, isAny }: CronField): string {
   return isAny ? '*' : values.map((value) => clockTime(value).slice(3)).join(',');
 }
 
-/** systemd fills in what follows a %, and a $ in commands. */
+/** systemd fills in what follows a %. */
 function specifiers(text: string): string {
   return text.replaceAll('%', '%%');
 }
 
+/** A word of a command, in which a $ begins a variable. */
 function unitWord(text: string): string {
-  const escaped = specifiers(text).replaceAll('\\', '\\\\').replaceAll('$', '$$$$').replaceAll('"', '\\"');
-  return /^[\w@%+=:,./-]+$/.test(escaped) ? escaped : `"${escaped}"`;
+  return quoted(specifiers(text).replaceAll('$', '$$$$'));
+}
+
+function quoted(text: string): string {
+  const escaped = text.replaceAll('\\', '\\\\').replaceAll('"', '\\"');
+  return /^[\w@%+=:,./$-]+$/.test(escaped) ? escaped : `"${escaped}"`;
 }

@@ -50,6 +50,8 @@ describe('a cron line', () => {
     ['0 3 L * *', /no day of month "l"/],
     ['0 5-3 * * *', /runs backwards/],
     ['*/0 3 * * *', /step of 0/],
+    ['*/90 * * * *', /minute that is longer than its range, so it would run at 0 alone: "\*\/90"/],
+    ['0 */24 * * *', /hour that is longer/],
     ['5/15 3 * * *', /write 5-59\/15/],
     ['1,,2 3 * * *', /no minute ""/],
     ['1-2-3 3 * * *', /no minute "1-2-3"/],

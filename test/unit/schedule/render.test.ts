@@ -1,6 +1,9 @@
 // What schedulers are given.
 import { spawnSync } from 'node:child_process';
-import { describe, expect, it } from 'vitest';
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { afterAll, describe, expect, it } from 'vitest';
 import { parse, parseAllDocuments } from 'yaml';
 import { parseCron } from '../../../src/config/cron.ts';
 import type { ScheduledJob } from '../../../src/config/schedule.ts';
@@ -12,6 +15,7 @@ import {
 } from '../../../src/schedule/render/crontab.ts';
 import { renderKubernetes } from '../../../src/schedule/render/kubernetes.ts';
 import { renderPgCron } from '../../../src/schedule/render/pg-cron.ts';
+import { renderSchedule } from '../../../src/schedule/render/render.ts';
 import { calendarLines, renderSystemd } from '../../../src/schedule/render/systemd.ts';
 
 const now = new Date('2026-11-21T12:00:00Z');
@@ -59,9 +63,14 @@ describe('a crontab', () => {
     expect(text).toContain(`\nCRON_TZ=Asia/Seoul\n0 3 * * * ${line}\n`);
   });
 
-  it('is refused where a job would run at the wrong time', () => {
-    expect(() => renderCrontab([monthly], host, 'vixie', now)).toThrow(
-      expect.objectContaining({ code: 'refused', message: expect.stringContaining('"monthly"') as string }),
+  it('is refused where jobs would run at the wrong time, with all of them at once', () => {
+    const berlin = { ...ensure, name: 'berlin', timezone: 'Europe/Berlin' };
+    expect(() => renderCrontab([ensure, monthly, berlin], host, 'vixie', now)).toThrow(
+      expect.objectContaining({
+        code: 'refused',
+        message: '2 jobs cannot be written for a cron that works in UTC',
+        detail: expect.stringMatching(/^job "monthly": its times .*\njob "berlin": the clocks/) as string,
+      }),
     );
   });
 
@@ -107,6 +116,35 @@ describe('systemd', () => {
   });
 });
 
+describe('units with all that is special to systemd', () => {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'dbops-units-'));
+  afterAll(() => fs.rmSync(folder, { recursive: true }));
+
+  it('are taken by it as they were meant', () => {
+    const odd = {
+      ...host,
+      node: process.execPath,
+      entry: '/opt/d$b "ops" 100%/d.js',
+      path: '/usr/bin:/a b$c',
+      cwd: folder,
+      user: 'root',
+    };
+    const files = renderSystemd(
+      [ensure, monthly, job('sql', '@daily', { kind: 'sql', sql: 'select 1 \\' })],
+      odd,
+    );
+    for (const file of files) fs.writeFileSync(path.join(folder, path.basename(file.path)), file.content);
+    expect(files[0]?.content).toContain('\nEnvironment="PATH=/usr/bin:/a b$c"\n');
+    expect(files[4]?.content).toContain('\nDescription=dbops sql: select 1 \nWants=');
+    expect(files[0]?.content).toContain(' "/opt/d$$b \\"ops\\" 100%%/d.js" schedule run ensure ');
+    const units = files.map((file) => path.join(folder, path.basename(file.path)));
+    const read = spawnSync('systemd-analyze', ['verify', '--man=no', ...units], { encoding: 'utf8' });
+    // Where systemd is, it must have nothing to say of them.
+    if (read.error === undefined)
+      expect(read.stderr.split('\n').filter((text) => text.includes('dbops-'))).toEqual([]);
+  });
+});
+
 describe('Kubernetes', () => {
   it('has a CronJob for each job', () => {
     const documents = parseAllDocuments(renderKubernetes([ensure, monthly], { image: 'dbops:1' }));
@@ -134,7 +172,36 @@ interface CronJob {
   spec: { jobTemplate: { spec: { template: { spec: { containers: { image: string }[] } } } } };
 }
 
+describe('what nobody can be told', () => {
+  const told = { cron: 'vixie', image: 'dbops:1', database: 'f', pgCronTimezone: 'UTC', now } as const;
+
+  it.each([
+    ['k8s', { image: '' }, /--image is the name of an image, not ""/],
+    ['k8s', { image: 'a b' }, /--image/],
+    ['pg_cron', { pgCronTimezone: 'Mars/Phobos' }, /--pg-cron-timezone .* not "Mars\/Phobos"/],
+    ['pg_cron', { pgCronTimezone: 'UTC\ndrop' }, /not "UTC\\ndrop"/],
+    ['pg_cron', { database: undefined }, /in which database its jobs run/],
+    ['pg_cron', { database: '' }, /in which database its jobs run/],
+  ] as const)('%s of %j is refused', (format, more, message) => {
+    expect(() => renderSchedule(format, [ensure], host, { ...told, ...more })).toThrow(
+      expect.objectContaining({ code: 'usage', message: expect.stringMatching(message) as string }),
+    );
+  });
+});
+
 describe('pg_cron', () => {
+  it('gets statements and names quoted, whatever is in them', () => {
+    const sql = `update public."o'x" set a = E'\\\\' -- $$ :name\n where b = 'c'`;
+    const { text } = renderPgCron([job('odd', '@daily', { kind: 'sql', sql }, { timezone: 'UTC' })], {
+      database: "o'brien",
+      zone: 'UTC',
+      now,
+    });
+    expect(text).toContain(
+      `select cron.schedule_in_database('dbops-odd', '0 0 * * *',  E'${sql.replaceAll("'", "''").replaceAll('\\', '\\\\')}', 'o''brien');`,
+    );
+  });
+
   it('gets the jobs that are plain SQL, and says why not the others', () => {
     const jobs = [
       ensure,
