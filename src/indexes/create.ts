@@ -1,13 +1,13 @@
 import { DbopsError } from '../errors.ts';
 import type { JobContext } from '../partition/context.ts';
 import { withAdvisoryLock } from '../pg/advisory-lock.ts';
-import { isConnectionLoss, isRetryable } from '../pg/sqlstate.ts';
+import { isConnectionLoss, isRetryable, sqlStateOf } from '../pg/sqlstate.ts';
 import { applyChanges } from '../plan/apply.ts';
 import { findIndexDetail } from '../sql/index-tables.ts';
 import { displayName } from '../sql/quote.ts';
 import { dropChange } from './changes.ts';
 import { planCreate, type Build, type CreatePlan } from './plan-create.ts';
-import type { IndexSpec } from './spec.ts';
+import { duplicatesSql, type IndexSpec } from './spec.ts';
 
 export interface CreateResult {
   table: string;
@@ -26,10 +26,16 @@ const cleanUpDeadlineMs = 10_000;
 
 /**
  * Creates an index without stalling writers, and looks at the end whether it is valid. Under the lock of the table; what an
- * interrupted run has left, the next one takes away or completes. Throws what planCreate throws, lock_timeout,
+ * interrupted run has left, the next one takes away or completes. `begin` writes the history of a run that makes more than
+ * one. Throws what planCreate throws, lock_timeout,
  * constraint_violated for a unique index that cannot be, or partly_done.
  */
-export async function createIndex(context: JobContext, spec: IndexSpec): Promise<CreateResult> {
+export async function createIndex(
+  context: JobContext,
+  spec: IndexSpec,
+  begin = (plan: CreatePlan) =>
+    context.history.begin(context.db, { index: displayName(plan.index), changes: plan.changes }),
+): Promise<CreateResult> {
   const { db, waitMs, signal } = context;
   const first = await planCreate(context, spec);
   if (first.changes.length === 0) return resultOf(first, 0);
@@ -43,8 +49,7 @@ export async function createIndex(context: JobContext, spec: IndexSpec): Promise
       const isAgain = plan.builds.some(({ table }) => built.has(displayName(table)));
       if (round > mostRounds || isAgain) throw unfinished(plan);
       for (const { table } of plan.builds) built.add(displayName(table));
-      if (round === 1)
-        await context.history.begin(db, { index: displayName(plan.index), changes: plan.changes });
+      if (round === 1) await begin(plan);
       await applyPlan(context, plan);
       done += plan.changes.length;
       plan = await planCreate(context, spec);
@@ -64,7 +69,8 @@ async function applyPlan(context: JobContext, plan: CreatePlan): Promise<void> {
         break;
       } catch (error) {
         const isClean = build === undefined || (await cleanUp(context, build, error));
-        if (build === undefined || !isClean || !isRetryable(error) || attempt >= mostTries) throw error;
+        if (build === undefined || !isClean || !isRetryable(error) || attempt >= mostTries)
+          throw build === undefined ? error : withDuplicates(plan, build, error);
       }
     }
   }
@@ -97,6 +103,17 @@ async function cleanUp(context: JobContext, { index, table }: Build, reason: unk
     );
     return false;
   }
+}
+
+/** The server tells one of the keys that are there twice; the statement finds them all. */
+function withDuplicates({ spec, columns }: CreatePlan, { table }: Build, error: unknown): unknown {
+  // unique_violation
+  if (!(error instanceof DbopsError) || sqlStateOf(error) !== '23505') return error;
+  return new DbopsError(error.code, error.message, {
+    detail: error.detail,
+    hint: `Find the rows, mend them, and run the same command again: ${duplicatesSql(spec, table, columns)}`,
+    cause: error,
+  });
 }
 
 function resultOf(plan: CreatePlan, changes: number): CreateResult {

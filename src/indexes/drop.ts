@@ -96,6 +96,12 @@ function refuseNeeded(index: IndexDetailRow): void {
       `is the replica identity of ${displayName(tableOf(index))}: subscribers could not follow updates without it`,
       `Choose another one first: alter table ${table} replica identity default;`,
     );
+  if (index.servedKey !== null)
+    throw refuse(
+      `is the only one that serves the foreign key "${index.servedKey}": each delete in ${index.servedTable ?? ''} would read ${displayName(tableOf(index))} through`,
+      'Create another index first that begins with the columns of the key; where rows over there are never deleted, ' +
+        `drop it by hand: drop index concurrently ${relation(index)};`,
+    );
   if (index.extension !== null)
     throw refuse(`belongs to the extension ${index.extension}`, 'It goes with its extension.');
   if (index.parent !== null)

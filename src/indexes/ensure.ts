@@ -36,8 +36,12 @@ export async function planEnsure(
 
 /** Creates what is missing. What one table refuses does not stop the others, and is returned. Asks nobody. */
 export async function ensureIndexes(context: JobContext, specs: IndexSpec[]): Promise<EnsureIndexesResult> {
+  const { plans } = await planEnsure(context, specs);
+  let begun: Promise<void> | undefined;
+  const changes = plans.flatMap((plan) => plan.changes);
+  const begin = () => (begun ??= context.history.begin(context.db, { indexes: plans.length, changes }));
   return await forEach(context, specs, async (spec) => {
-    const created = await createIndex(context, spec);
+    const created = await createIndex(context, spec, begin);
     return stateOf(created.table, created.index, created.changes > 0 ? 'created' : 'there', created);
   });
 }

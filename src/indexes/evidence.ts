@@ -15,9 +15,35 @@ export function usedOtherwise(index: IndexRow): string | undefined {
   return undefined;
 }
 
-/** Whether nobody has read an index that is there for nothing but reading. Pure. */
-export function isUnused(index: IndexRow): boolean {
-  return index.isValid && index.scans === 0 && usedOtherwise(index) === undefined;
+/**
+ * The indexes that nobody has read and that are there for nothing but reading, and those of them that have to stay all the
+ * same: what begins like a shorter index that is read is what goes on when that one, redundant beside it, is dropped. Were
+ * both told to go, nothing would be left for those reads. Pure.
+ */
+export function listUnused(rows: IndexRow[]): { unused: IndexRow[]; standIns: Map<number, string> } {
+  const unread = rows.filter(
+    (index) => index.isValid && index.scans === 0 && usedOtherwise(index) === undefined,
+  );
+  const keyOf = ({ schema, table }: IndexRow) => JSON.stringify([schema, table]);
+  const readByTable = new Map<string, IndexRow[]>();
+  for (const row of rows)
+    if (row.scans > 0) readByTable.set(keyOf(row), [...(readByTable.get(keyOf(row)) ?? []), row]);
+  const standIns = new Map<number, string>();
+  for (const index of unread) {
+    const shorter = readByTable.get(keyOf(index))?.find((other) => beginsLike(index, other));
+    if (shorter !== undefined) standIns.set(index.oid, shorter.name);
+  }
+  return { unused: unread.filter(({ oid }) => !standIns.has(oid)), standIns };
+}
+
+/** Told from names: what may do the work of the other counts as doing it. */
+function beginsLike(index: IndexRow, shorter: IndexRow): boolean {
+  return (
+    shorter.isValid &&
+    shorter.method === index.method &&
+    shorter.isPartial === index.isPartial &&
+    shorter.columns.every((column, at) => index.columns[at] === column)
+  );
 }
 
 /** What a count of scans does not tell. Pure. */

@@ -9,8 +9,8 @@ import {
 } from '../sql/index-tables.ts';
 import { invalidIndexes, type InvalidRow } from '../sql/indexes.ts';
 import { sqlStateOf } from '../pg/sqlstate.ts';
-import { displayName, ident } from '../sql/quote.ts';
-import { bodyOf, type IndexSpec } from './spec.ts';
+import { displayName, ident, visible } from '../sql/quote.ts';
+import { bodyOf, plainColumns, type IndexSpec } from './spec.ts';
 
 /** What is there of a table, before it is planned which index it lacks. */
 export interface IndexFacts {
@@ -42,6 +42,7 @@ export async function loadIndexFacts(db: Db, spec: IndexSpec): Promise<IndexFact
     );
   refuseKinds(table, partitions);
   const body = bodyOf(spec, table.columns);
+  if (spec.unique) refusePartialKeys(spec, [table, ...partitions]);
   const shape = await draftShape(db, spec, body);
   const all = await listTableIndexes(
     db,
@@ -75,10 +76,34 @@ async function draftShape(db: Db, spec: IndexSpec, body: string): Promise<string
       'usage',
       `the index of ${displayName(spec.table)} cannot be made: ${error.message}`,
       {
-        hint:
-          error.hint ??
-          'Functions and operator classes outside of pg_catalog need their schema: "title public.gin_trgm_ops".',
+        hint: error.hint ?? hintOf(sqlStateOf(error)),
         cause: error,
+      },
+    );
+  }
+}
+
+function hintOf(state: string | undefined): string | undefined {
+  // undefined_function, undefined_object
+  if (state !== '42883' && state !== '42704') return undefined;
+  return 'Functions and operator classes outside of pg_catalog need their schema: "title public.gin_trgm_ops".';
+}
+
+/** Each partition has an index of its own, which knows nothing of the others' rows. */
+function refusePartialKeys(spec: IndexSpec, tables: IndexedTableRow[]): void {
+  for (const { partitionKey, columns, ...table } of tables) {
+    const keys = plainColumns(spec, columns);
+    const lacking = partitionKey.find((column) => column === null || !keys.includes(column));
+    if (lacking === undefined) continue;
+    const what = lacking === null ? 'an expression' : `"${visible(lacking)}"`;
+    throw new DbopsError(
+      'refused',
+      `${displayName(table)} is partitioned by ${what}, which a unique index of the whole has to have among its columns`,
+      {
+        hint:
+          lacking === null
+            ? 'Create a unique index on each partition by its name: it keeps rows unique within that partition.'
+            : 'Add that column, or create a unique index on each partition by its name: it keeps rows unique within that partition.',
       },
     );
   }

@@ -1,3 +1,4 @@
+import { writeTable } from '../config/table-name.ts';
 import type { Db } from '../pg/connection.ts';
 import { getHealthFacts } from '../sql/health-facts.ts';
 import {
@@ -15,7 +16,7 @@ import {
 import { listDefinitions } from '../sql/index-tables.ts';
 import { displayName } from '../sql/quote.ts';
 import { undoOf } from './drop.ts';
-import { evidenceHours, isUnused, standbyNote, usedOtherwise } from './evidence.ts';
+import { evidenceHours, listUnused, standbyNote, usedOtherwise } from './evidence.ts';
 
 export const indexTraits = ['unused', 'duplicate', 'redundant', 'invalid'] as const;
 export type IndexTrait = (typeof indexTraits)[number];
@@ -59,7 +60,8 @@ export async function surveyIndexes(db: Db, now: Date): Promise<IndexSurvey> {
   const missing = await db.query<MissingRow>(foreignKeysWithoutIndex());
   const hours = (now.getTime() - countedSince.getTime()) / 3_600_000;
   const evidence = { hours, standbys, isStandby };
-  const found = { duplicates, redundant, invalid };
+  const { unused, standIns } = listUnused(rows);
+  const found = { duplicates, redundant, invalid, unused: new Set(unused.map(({ oid }) => oid)), standIns };
   const listed = rows.map((row) => ({ row, listed: describe(row, found, evidence) }));
   const droppable = listed.filter(({ listed: { traits } }) => traits.length > 0);
   const definitions = byOid(
@@ -113,6 +115,8 @@ function describe(
     duplicates: Map<number, CoveredRow>;
     redundant: Map<number, CoveredRow>;
     invalid: Map<number, InvalidRow>;
+    unused: Set<number>;
+    standIns: Map<number, string>;
   },
   evidence: Evidence,
 ): ListedIndex {
@@ -132,7 +136,12 @@ function describe(
     notes.push(broken.isInWork === false ? notWorkedOn : perhapsBuilt);
     isSafeToDrop = broken.isInWork === false && row.constraint === null && !row.isPartitioned;
   }
-  if (isUnused(row)) {
+  const standsInFor = found.standIns.get(oid);
+  if (standsInFor !== undefined && covered === undefined)
+    notes.push(
+      `never read, but what ${displayName({ schema: row.schema, name: standsInFor })} is read for would be left to it`,
+    );
+  if (found.unused.has(oid)) {
     traits.push('unused');
     const doubts = doubtsOf(evidence);
     notes.push('never read', ...doubts);
@@ -162,9 +171,14 @@ function doubtsOf({ hours, standbys, isStandby }: Evidence): string[] {
 
 /** The command that serves a foreign key. */
 export function createCommand({ schema, table, columns }: MissingRow): string {
-  const list = columns.join(',');
-  const quoted = /^[\w,]+$/.test(list) ? list : `'${list.replaceAll("'", "'\\''")}'`;
-  return `dbops index create --table ${displayName({ schema, name: table })} --columns ${quoted}`;
+  const list = columns
+    .map((name) => (/^\w+$/.test(name) ? name : `"${name.replaceAll('"', '""')}"`))
+    .join(',');
+  return `dbops index create --table ${shellWord(writeTable({ schema, name: table }))} --columns ${shellWord(list)}`;
+}
+
+function shellWord(text: string): string {
+  return /^[\w.,]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
 }
 
 function byOid<Row extends { oid: number }>(rows: Row[]): Map<number, Row> {

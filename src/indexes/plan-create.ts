@@ -27,6 +27,7 @@ export interface CreatePlan {
   spec: IndexSpec;
   tableOid: number;
   table: string;
+  columns: string[];
   /** The index that is there afterwards. */
   index: RelationName;
   changes: Change[];
@@ -78,6 +79,7 @@ class Planner {
       spec: this.spec,
       tableOid: table.oid,
       table: displayName(table),
+      columns: table.columns,
       index: { schema: index.schema, name: index.name },
       changes: this.#changes,
       builds: this.#builds,

@@ -1,6 +1,6 @@
 import { nearest } from '../config/nearest.ts';
 import { DbopsError } from '../errors.ts';
-import { displayName, ident, visible, type RelationName } from '../sql/quote.ts';
+import { displayName, ident, relation, visible, type RelationName } from '../sql/quote.ts';
 
 /** An index that is wanted, as it was written. */
 export interface IndexSpec {
@@ -28,8 +28,12 @@ export function splitList(text: string, what: string): string[] {
   return trimmed;
 }
 
-/** What stands behind the table in CREATE INDEX. Throws usage for columns that are not there. Pure. */
+/** PostgreSQL cuts what is longer, and the index would have another name than the one that was wished for. */
+const longestName = 63;
+
+/** What stands behind the table in CREATE INDEX. Throws usage for a name that cannot be and columns that are not there. Pure. */
 export function bodyOf(spec: IndexSpec, columns: string[]): string {
+  checkName(spec);
   const keys = spec.columns.map((text) => columnSql(spec, text, columns));
   const included = spec.include.map((name) => ident(knownColumn(spec, name, columns)));
   if (spec.where !== undefined) checkSql(spec.where, 'where');
@@ -38,6 +42,39 @@ export function bodyOf(spec: IndexSpec, columns: string[]): string {
     ...(included.length === 0 ? [] : [`include (${included.join(', ')})`]),
     ...(spec.where === undefined ? [] : [`where (${spec.where})`]),
   ].join(' ');
+}
+
+function checkName({ name, table }: IndexSpec): void {
+  if (name === undefined) return;
+  if (name === '' || Buffer.byteLength(name) > longestName)
+    throw new DbopsError(
+      'usage',
+      `the name of an index has 1 to ${String(longestName)} bytes: "${visible(name)}"`,
+    );
+  if (name.startsWith(`${table.schema}.`))
+    throw new DbopsError('usage', `the name of an index stands without its schema: "${visible(name)}"`, {
+      hint: `It is in the schema of its table: ${name.slice(table.schema.length + 1)}`,
+    });
+}
+
+/** The columns that are keys as they are, without expressions. Pure. */
+export function plainColumns(spec: IndexSpec, columns: string[]): string[] {
+  return spec.columns.flatMap((text) => leadingColumn(text, columns)?.name ?? []);
+}
+
+/** Finds the rows of a table that a unique index cannot have: for people, to be run as it is. Pure. */
+export function duplicatesSql(spec: IndexSpec, table: RelationName, columns: string[]): string {
+  const keys = spec.columns
+    .map((text) => {
+      const leading = leadingColumn(text, columns);
+      return leading === undefined ? withoutOrder(text) : ident(leading.name);
+    })
+    .join(', ');
+  const some = spec.where === undefined ? '' : ` and (${spec.where})`;
+  return (
+    `select ${keys}, count(*) from ${relation(table)} where num_nulls(${keys}) = 0${some} ` +
+    `group by ${keys} having count(*) > 1;`
+  );
 }
 
 /** The name that PostgreSQL gives: table_column_idx, within 63 bytes. Pure. */
@@ -59,8 +96,13 @@ function columnSql(spec: IndexSpec, text: string, columns: string[]): string {
   if (leading !== undefined) return `${ident(leading.name)}${leading.rest}`;
   if (/^[\p{L}_][\p{L}\p{N}_$]*(\s+(asc|desc|nulls)\b.*)?$/iu.test(text))
     return ident(knownColumn(spec, text.split(/\s/)[0] ?? text, columns));
+  const expression = withoutOrder(text);
+  return `(${expression})${text.slice(expression.length)}`;
+}
+
+function withoutOrder(text: string): string {
   const order = /(?:\s+(?:asc|desc))?(?:\s+nulls\s+(?:first|last))?$/i.exec(text)?.[0] ?? '';
-  return `(${text.slice(0, text.length - order.length)})${order}`;
+  return text.slice(0, text.length - order.length);
 }
 
 /** The longest column that a text begins with, as a word of its own; names may hold blanks. */
@@ -83,6 +125,7 @@ function knownColumn(spec: IndexSpec, name: string, columns: string[]): string {
 
 /** One expression, and nothing behind it. */
 function checkSql(text: string, what: string): void {
+  if (text.trim() === '') throw new DbopsError('usage', `${what} is empty`);
   let before = '';
   for (const { char, isQuoted } of walk(text, what)) {
     const isComment = (before === '-' && char === '-') || (before === '/' && char === '*');

@@ -11,6 +11,8 @@ export interface IndexedTableRow {
   /** Null for the table itself. */
   parentOid: number | null;
   columns: string[];
+  /** The columns by which it is partitioned, null for an expression; empty for what is not partitioned. */
+  partitionKey: (string | null)[];
 }
 
 /** A table with all its partitions, parents before their children. Privilege: none. Locks: none on tables. */
@@ -29,10 +31,15 @@ export async function listIndexedTables(db: Db, table: RelationName): Promise<In
       select p.oid::int8::float8 as oid, n.nspname as schema, c.relname as name, c.relkind::text as kind,
              p.parent::int8::float8 as "parentOid",
              array(select a.attname::text from pg_catalog.pg_attribute as a
-                    where a.attrelid = p.oid and a.attnum > 0 and not a.attisdropped order by a.attnum) as columns
+                    where a.attrelid = p.oid and a.attnum > 0 and not a.attisdropped order by a.attnum) as columns,
+             array(select a.attname::text
+                     from pg_catalog.unnest(k.partattrs::int2[]) with ordinality as u(attnum, at)
+                     left join pg_catalog.pg_attribute as a on a.attrelid = p.oid and a.attnum = u.attnum and u.attnum <> 0
+                    order by u.at) as "partitionKey"
         from tree as p
         join pg_catalog.pg_class as c on c.oid = p.oid
         join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
+        left join pg_catalog.pg_partitioned_table as k on k.partrelid = p.oid
        order by p.depth, n.nspname, c.relname`,
     values: [table.schema, table.name],
   });
@@ -137,10 +144,19 @@ export interface IndexDetailRow {
   parent: string | null;
   /** A foreign key of another table that leans on it. */
   foreignKey: string | null;
+  /** A foreign key of its own table that no other index serves. */
+  servedKey: string | null;
+  /** schema.table that this key points to. */
+  servedTable: string | null;
   /** The extension that it belongs to. */
   extension: string | null;
   sizeBytes: number;
 }
+
+/** The index serves the key: without a condition, and beginning with the columns of the key in whatever order. */
+const serves = (index: string) => `${index}.indisvalid and ${index}.indpred is null
+                 and ${index}.indnkeyatts >= pg_catalog.cardinality(k.conkey)
+                 and (${index}.indkey::int2[])[0:pg_catalog.cardinality(k.conkey) - 1] operator(pg_catalog.@>) k.conkey`;
 
 /** Everything that a drop has to know of an index. Privilege: none. Locks: ACCESS SHARE on the table for an instant. */
 export async function findIndexDetail(db: Db, index: RelationName): Promise<IndexDetailRow | undefined> {
@@ -160,6 +176,7 @@ export async function findIndexDetail(db: Db, index: RelationName): Promise<Inde
                where h.inhrelid = i.indexrelid) as parent,
              (select k.conname from pg_catalog.pg_constraint as k
                where k.conindid = i.indexrelid and k.contype = 'f' limit 1) as "foreignKey",
+             served.name as "servedKey", served."table" as "servedTable",
              (select e.extname from pg_catalog.pg_depend as d
                 join pg_catalog.pg_extension as e on e.oid = d.refobjid
                where d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass and d.objid = c.oid and d.deptype = 'e'
@@ -170,6 +187,15 @@ export async function findIndexDetail(db: Db, index: RelationName): Promise<Inde
         join pg_catalog.pg_class as t on t.oid = i.indrelid
         join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
         left join pg_catalog.pg_tablespace as s on s.oid = c.reltablespace
+        left join lateral (
+              select k.conname as name, pg_catalog.concat(fn.nspname, '.', ft.relname) as "table"
+                from pg_catalog.pg_constraint as k
+                join pg_catalog.pg_class as ft on ft.oid = k.confrelid
+                join pg_catalog.pg_namespace as fn on fn.oid = ft.relnamespace
+               where k.contype = 'f' and k.conrelid = i.indrelid and ${serves('i')}
+                 and not exists (select from pg_catalog.pg_index as o
+                                  where o.indrelid = i.indrelid and o.indexrelid <> i.indexrelid and ${serves('o')})
+               order by k.conname limit 1) as served on true
        where n.nspname = $1 and c.relname = $2`,
     values: [index.schema, index.name],
   });

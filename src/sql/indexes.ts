@@ -30,6 +30,10 @@ const bytes = `${summed('greatest(c.relpages, 0)', 'pages')} * ${pageBytes}`;
 const constraintOf = `left join pg_catalog.pg_constraint as k
             on k.conrelid = i.indrelid and k.conindid = i.indexrelid and k.contype in ('p', 'u', 'x')`;
 
+/** Unique indexes that foreign keys of other tables lean on: those keys would have to go first. */
+const leanedOn = `leaned_on as materialized (
+        select distinct k.conindid as oid from pg_catalog.pg_constraint as k where k.contype = 'f')`;
+
 export interface IndexRow extends IndexNameRow {
   method: string;
   columns: string[];
@@ -43,6 +47,8 @@ export interface IndexRow extends IndexNameRow {
   isReplicaIdentity: boolean;
   isClustered: boolean;
   isValid: boolean;
+  /** It has a condition. */
+  isPartial: boolean;
   /** The constraint that it belongs to. */
   constraint: string | null;
   /** A foreign key of its table whose columns it leads with. */
@@ -62,6 +68,7 @@ export function indexUsage(versionNum: number): Query {
       select i.indexrelid::int8::float8 as oid, n.nspname as schema, t.relname as "table", c.relname as name,
              m.amname as method, i.indisunique as "isUnique", c.relkind = 'I' as "isPartitioned",
              i.indisreplident as "isReplicaIdentity", i.indisclustered as "isClustered", i.indisvalid as "isValid",
+             i.indpred is not null as "isPartial",
              array(select coalesce((select a.attname::text from pg_catalog.pg_attribute as a
                                      where a.attrelid = i.indrelid and a.attnum = u.attnum and u.attnum <> 0), 'expression')
                      from pg_catalog.unnest((i.indkey::int2[])[0:i.indnkeyatts - 1]) as u(attnum)) as columns,
@@ -104,7 +111,7 @@ const tree = (column: string) =>
  * Valid indexes whose table has another one that begins with the same column, or with an expression as well: nothing else
  * can be the same or the beginning of another, and of thousands of tables few have any.
  */
-const candidates = (versionNum: number) => `${partsOf(versionNum)},
+const candidates = (versionNum: number) => `${partsOf(versionNum)}, ${leanedOn},
       shared as materialized (
         select i.indrelid, i.indkey[0] as first_key
           from pg_catalog.pg_index as i where i.indisvalid and i.indisready and i.indislive
@@ -112,7 +119,7 @@ const candidates = (versionNum: number) => `${partsOf(versionNum)},
       candidates as materialized (
         select i.indexrelid, i.indrelid, i.indisunique, i.indimmediate, i.indisreplident, i.indisclustered,
                i.indnkeyatts, i.indnatts, n.nspname, t.relname as table_name, c.relname, c.relam, c.relispartition,
-               k.conname as constraint_name, ${bytes} as bytes,
+               k.conname as constraint_name, f.oid is not null as is_leaned_on, ${bytes} as bytes,
                ${versionNum < 150_000 ? 'false' : 'i.indnullsnotdistinct'} as nulls_not_distinct,
                i.indkey::int2[] as keys, i.indclass::oid[] as classes, i.indcollation::oid[] as collations,
                i.indoption::int2[] as options, ${tree('i.indexprs')} as expressions, ${tree('i.indpred')} as predicate,
@@ -129,6 +136,7 @@ const candidates = (versionNum: number) => `${partsOf(versionNum)},
           join pg_catalog.pg_am as m on m.oid = c.relam
           ${constraintOf}
           left join parts as p on p.root = i.indexrelid
+          left join leaned_on as f on f.oid = i.indexrelid
          where i.indisvalid and i.indisready and i.indislive and ${isOurs})`;
 
 const coveredColumns = `s.indexrelid::int8::float8 as oid, s.nspname as schema, s.table_name as "table", s.relname as name,
@@ -138,7 +146,8 @@ const coveredColumns = `s.indexrelid::int8::float8 as oid, s.nspname as schema, 
 /**
  * Indexes that are the same as another one of their table: method, columns, included columns, operator classes, collations,
  * options, expressions and predicate. Of each group the one that most depends on is kept; a unique one is never told to be
- * covered by one that is not. PostgreSQL 14 and later. Privilege: none. Locks: none on tables.
+ * covered by one that is not, and none that a foreign key of another table leans on. PostgreSQL 14 and later. Privilege: none. Locks: none
+ * on tables.
  */
 export function duplicateIndexes(versionNum: number): Query {
   return {
@@ -149,12 +158,13 @@ export function duplicateIndexes(versionNum: number): Query {
           from candidates as c
         window same as (partition by c.indrelid, c.relam, c.keys, c.classes, c.collations, c.options, c.indnkeyatts,
                                      c.expressions, c.predicate
-                        order by c.constraint_name is not null desc, c.relispartition desc, c.indisreplident desc,
+                        order by c.constraint_name is not null desc, c.is_leaned_on desc, c.relispartition desc,
+                                 c.indisreplident desc,
                                  c.indisunique desc, c.indimmediate desc, c.indisclustered desc, c.indexrelid))
       select ${coveredColumns}
         from ranked as s
         join candidates as l on l.indexrelid = s.keeper_oid
-       where s.indexrelid <> l.indexrelid and not s.relispartition
+       where s.indexrelid <> l.indexrelid and not s.relispartition and not s.is_leaned_on
          and (not s.indisunique
               or (l.indisunique and l.indimmediate and l.nulls_not_distinct = s.nulls_not_distinct))
        order by s.nspname, s.table_name, s.relname`,

@@ -14,7 +14,8 @@ export const command = defineCommand({
   ],
   notes:
     'DROP INDEX CONCURRENTLY: readers and writers go on. The statements that make it again are kept in "dbops history --json".\n' +
-    'Refused for constraints, replica identities, what foreign keys lean on, and partitioned indexes.',
+    'Refused for constraints, replica identities, what foreign keys lean on, the last index that serves one, and\n' +
+    'partitioned indexes.',
   declare(cmd) {
     cmd.argument('<index>', 'schema.index');
     addWait(cmd);

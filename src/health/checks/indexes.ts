@@ -1,4 +1,4 @@
-import { evidenceHours, isUnused } from '../../indexes/evidence.ts';
+import { evidenceHours, listUnused } from '../../indexes/evidence.ts';
 import { createCommand } from '../../indexes/list.ts';
 import { humanBytes } from '../../output/human.ts';
 import { shellWord } from '../../output/shell-word.ts';
@@ -71,7 +71,7 @@ export const indexes: Check[] = [
       'a standby counts its own reads alone: ask the primary, then compare with "inspect indexes" here',
     question: ({ server }) => indexUsage(server.versionNum),
     judge: (rows) => ({
-      observations: rows.filter(isUnused).map(unusedObservation),
+      observations: listUnused(rows).unused.map(unusedObservation),
       summary: `${String(rows.length)} indexes, and no larger one that is there for reading was never read`,
     }),
   }),

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createIndex } from '../../../src/indexes/create.ts';
 import { dropIndex, planDrop } from '../../../src/indexes/drop.ts';
 import { planCreate } from '../../../src/indexes/plan-create.ts';
+import type { DbopsError } from '../../../src/errors.ts';
 import { createDatabase, openSession, waitUntil, type TestDatabase } from '../../support/database.ts';
 import { asJob, leaveInvalid, wanted } from '../../support/indexes.ts';
 
@@ -64,6 +65,11 @@ describe('index create', () => {
     [['state'], { where: 'nothing > 1' }, 'usage', 'nothing'],
     [['state gin_trgm_ops'], { method: 'gin' }, 'usage', 'gin_trgm_ops'],
     [['state'], { name: 'orders_pkey' }, 'name_collision', 'orders_pkey is there already'],
+    [['state'], { name: 'public.by_state' }, 'usage', 'without its schema'],
+    [['state'], { name: 'n'.repeat(64) }, 'usage', '1 to 63 bytes'],
+    [['state'], { name: '' }, 'usage', '1 to 63 bytes'],
+    [['state'], { where: ' ' }, 'usage', 'where is empty'],
+    [['state ='], {}, 'usage', 'syntax error'],
   ])('of %j %j is refused: %s', async (columns, more, code, message) => {
     await expect(create('public.orders', columns, more)).rejects.toMatchObject({
       code,
@@ -108,11 +114,20 @@ describe('index create', () => {
     await db.query('drop index public.orders_state_idx');
   });
 
-  it('leaves nothing of a unique index that cannot be', async () => {
-    await expect(create('public.orders', ['customer'], { unique: true })).rejects.toMatchObject({
+  it('leaves nothing of a unique index that cannot be, and finds the rows', async () => {
+    const keys = ['customer desc', 'lower(state) asc nulls first'];
+    const error: unknown = await create('public.orders', keys, { unique: true, where: 'id < 14' }).catch(
+      (reason: unknown) => reason,
+    );
+    expect(error).toMatchObject({
       code: 'constraint_violated',
+      detail: expect.stringMatching(/is duplicated/) as string,
     });
     expect(await definitions('public.orders')).toEqual([]);
+    const search = /select .*;/.exec((error as DbopsError).hint ?? '')?.[0] ?? '';
+    expect(await db.query(`${search.slice(0, -1)} order by customer`)).toEqual(
+      ['1', '2', '3'].map((customer) => ({ customer, lower: 'new', count: '2' })),
+    );
   });
 
   it('does not begin beside a lasting transaction, and names it', async () => {
@@ -190,6 +205,23 @@ describe('index create on a partitioned table', () => {
     expect(await asJob(db, (job) => createIndex(job, spec))).toMatchObject({ changes: 0 });
   });
 
+  it('is refused as a unique one that cannot hold across partitions, before anything is made', async () => {
+    await db.query(`
+      create table public.keyed (id int, at date not null, kind text) partition by range (at);
+      create table public.keyed_1 partition of public.keyed for values from ('2026-01-01') to ('2026-02-01')
+        partition by list (lower(kind))`);
+    const refused = (columns: string[]) => expect(create('public.keyed', columns, { unique: true })).rejects;
+    await refused(['id']).toMatchObject({
+      code: 'refused',
+      message: expect.stringContaining('public.keyed is partitioned by "at"') as string,
+    });
+    await refused(['id', 'at']).toMatchObject({
+      message: expect.stringContaining('public.keyed_1 is partitioned by an expression') as string,
+    });
+    expect(await definitions('public.keyed')).toEqual([]);
+    await db.query('drop table public.keyed');
+  });
+
   it('attaches only when nobody holds the index, and stalls nobody behind it', async () => {
     await db.query(`
       create table public.days (at date not null, a int) partition by range (at);
@@ -242,7 +274,9 @@ describe('index drop', () => {
       create table public.leaned (a int not null, b int unique);
       create unique index leaned_a on public.leaned (a);
       create unique index leaned_identity on public.leaned (a, b) include (b);
-      create table public.leaning (a int references public.leaned (a));
+      create table public.leaning (a int references public.leaned (a), c int);
+      create index leaning_a on public.leaning (a);
+      create index leaning_some on public.leaning (a) where c > 1;
       alter table public.leaned alter b set not null;
       create unique index leaned_b on public.leaned (b, a);
       alter table public.leaned replica identity using index leaned_b;
@@ -253,6 +287,7 @@ describe('index drop', () => {
       ['leaned_b_key', 'is the constraint'],
       ['leaned_a', 'is what the foreign key "leaning_a_fkey"'],
       ['leaned_b', 'is the replica identity'],
+      ['leaning_a', 'is the only one that serves the foreign key "leaning_a_fkey"'],
       ['parted_a', 'is partitioned'],
       ['parted_1_a_idx', 'is a part of the partitioned index public.parted_a'],
     ] as const)
@@ -262,6 +297,9 @@ describe('index drop', () => {
         hint: expect.any(String) as string,
       });
     await expect(planOf('nowhere')).rejects.toMatchObject({ code: 'table_not_found' });
+    expect(await planOf('leaning_some')).toMatchObject({ changes: [{ event: 'index_dropped' }] });
+    await db.query('create index leaning_other on public.leaning (a, c)');
+    expect(await planOf('leaning_a')).toMatchObject({ changes: [{ event: 'index_dropped' }] });
     await db.query('drop table public.leaning, public.leaned, public.parted');
   });
 

@@ -25,8 +25,18 @@ describe('index ensure', () => {
   it('creates what is missing, and has nothing to do the second time', async () => {
     await db.query('create index under_another_name on public.orders (customer)');
     const states = ({ indexes }: { indexes: { state: string }[] }) => indexes.map(({ state }) => state);
-    expect(states(await asJob(db, (job) => planEnsure(job, specs)))).toEqual(['there', 'missing']);
-    expect(states(await asJob(db, (job) => ensureIndexes(job, specs)))).toEqual(['there', 'created']);
+    const more = [...specs, wanted('public.lines', ['order'])];
+    expect(states(await asJob(db, (job) => planEnsure(job, more)))).toEqual(['there', 'missing', 'missing']);
+    expect(states(await asJob(db, (job) => ensureIndexes(job, more)))).toEqual([
+      'there',
+      'created',
+      'created',
+    ]);
+    // One run, however many indexes it makes.
+    expect(await db.query("select jsonb_array_length(plan -> 'changes') as changes from dbops.run")).toEqual([
+      { changes: 2 },
+    ]);
+    await db.query('drop index public.lines_order_idx');
     const again = await asJob(db, async (job) => {
       const result = await ensureIndexes(job, specs);
       return { ...result, applied: job.applied.changes };
