@@ -71,7 +71,7 @@ function taskOf(row: OptionsRow, drift: Drift[], lockTimeoutMs: number): Task {
   return {
     verb: 'set',
     target,
-    oid: null,
+    isMeasured: false,
     why,
     change: {
       summary: `set autovacuum of ${displayName(target)}`,

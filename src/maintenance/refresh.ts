@@ -84,7 +84,7 @@ function taskOf(view: ViewRow, why: string, lockTimeoutMs: number, isConcurrent:
   return {
     verb: 'refresh',
     target: { schema: view.schema, name: view.name },
-    oid: view.oid,
+    isMeasured: true,
     why,
     change: {
       summary: `refresh ${displayName(view)}`,

@@ -11,7 +11,7 @@ import {
 import type { LockMode } from '../sql/locks.ts';
 import { displayName, relation } from '../sql/quote.ts';
 import { findFreeBytes } from './disk.ts';
-import { findNamed } from './scope.ts';
+import { findNamed, indexes as indexKinds } from './scope.ts';
 import type { LeftOut, MaintenancePlan, Task } from './task.ts';
 
 /** What a person has named; with nothing, leftovers alone are removed. */
@@ -34,7 +34,7 @@ export async function planReindex(
   const leftovers = await planLeftovers(db);
   if (tables.length + indexes.length === 0) return leftovers;
   const ofTables = tables.length === 0 ? [] : await findNamed(db, tables);
-  const ofIndexes = indexes.length === 0 ? [] : await findNamed(db, indexes, ['i', 'I']);
+  const ofIndexes = indexes.length === 0 ? [] : await findNamed(db, indexes, indexKinds);
   const rows = await listRebuilds(db, {
     indexes: ofIndexes.flatMap(({ members }) => members),
     tables: ofTables.flatMap(({ members }) => members),
@@ -109,5 +109,5 @@ function indexTask(
     event: `maintenance_${verb.replace(' ', '_')}`,
     steps: [{ sql, locks: [{ table, mode: 'SHARE UPDATE EXCLUSIVE' }], why }],
   };
-  return { verb, target: row, oid: row.tableOid, why, change };
+  return { verb, target: row, isMeasured: true, why, change };
 }

@@ -2,9 +2,8 @@ import { nearest } from '../config/nearest.ts';
 import { splitTable, writeTable } from '../config/table-name.ts';
 import { DbopsError } from '../errors.ts';
 import type { Db } from '../pg/connection.ts';
-import { listScope, listSchemas, type ScopeRow } from '../sql/maintenance.ts';
+import { listNames, listScope, listSchemas, type ScopeRow } from '../sql/maintenance.ts';
 import { displayName } from '../sql/quote.ts';
-import { listVacuumNeed } from '../sql/vacuum-need.ts';
 import type { Scope } from './choose.ts';
 
 /** What a person has named. */
@@ -29,28 +28,33 @@ export async function readScope(db: Db, { tables, schemas, all }: WrittenScope):
   };
 }
 
-/** Tables by the names that a person wrote. Throws table_not_found with the nearest one, and usage for what is no table. */
-export async function findNamed(
-  db: Db,
-  written: string[],
-  kinds: readonly string[] = ['r', 'm', 'p'],
-): Promise<ScopeRow[]> {
+/** What a person may name, by relkind. */
+const tables = ['r', 'm', 'p'];
+export const wholeTables = ['r', 'm'];
+export const indexes = ['i', 'I'];
+
+const kindNames = new Map([
+  [tables, 'a table, a partitioned table or a materialized view'],
+  [wholeTables, 'a table or a materialized view; of a partitioned table a partition'],
+  [indexes, 'an index'],
+]);
+
+/** Relations by the names that a person wrote. Throws table_not_found with the nearest one, and usage for other kinds. */
+export async function findNamed(db: Db, written: string[], kinds: string[] = tables): Promise<ScopeRow[]> {
   const names = written.map(splitTable);
   const rows = await listScope(db, names);
   for (const name of names) {
     const row = rows.find((item) => item.schema === name.schema && item.name === name.name);
     if (row === undefined) {
-      const known = (await listVacuumNeed(db)).map((item) =>
-        writeTable({ schema: item.schema, name: item.table }),
-      );
-      const guess = nearest(writeTable(name), known);
-      throw new DbopsError('table_not_found', `there is no table ${displayName(name)} in this database`, {
-        hint: guess === undefined ? 'Write it as schema.table.' : `Did you mean ${guess}?`,
+      const what = kinds === indexes ? 'index' : 'table';
+      const guess = nearest(writeTable(name), (await listNames(db, kinds)).map(writeTable));
+      throw new DbopsError('table_not_found', `there is no ${what} ${displayName(name)} in this database`, {
+        hint: guess === undefined ? `Write it as schema.${what}.` : `Did you mean ${guess}?`,
       });
     }
     if (!kinds.includes(row.kind))
       throw new DbopsError('usage', `${displayName(name)} is not what this command works on`, {
-        hint: 'Name a table, a partitioned table or a materialized view.',
+        hint: `Name ${kindNames.get(kinds) ?? 'another one'}.`,
       });
   }
   return rows;

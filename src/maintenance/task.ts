@@ -6,8 +6,8 @@ export interface Task {
   verb: 'vacuum' | 'vacuum full' | 'analyze' | 'reindex' | 'drop leftover' | 'refresh' | 'set';
   /** The table, index or view that it is about. */
   target: RelationName;
-  /** Whose size, dead rows and age are shown before and after; null where they say nothing. */
-  oid: number | null;
+  /** Whether size, dead rows and age are shown before and after. */
+  isMeasured: boolean;
   why: string;
   change: Change;
 }
@@ -25,11 +25,11 @@ export interface MaintenancePlan {
   warnings: string[];
 }
 
-/** What a table was like at one moment. */
+/** What a table or an index was like at one moment; null is what it does not have. */
 export interface Figures {
-  sizeBytes: number;
-  deadRows: number;
-  xidAge: number;
+  sizeBytes: number | null;
+  deadRows: number | null;
+  xidAge: number | null;
 }
 
 /** What became of a task. "left": the window closed before its turn, or in its midst. */

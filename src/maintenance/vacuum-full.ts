@@ -5,7 +5,7 @@ import type { JobContext } from '../partition/context.ts';
 import { hasExtension, listFigures, vacuumFullSql } from '../sql/maintenance.ts';
 import { displayName, relation } from '../sql/quote.ts';
 import { findFreeBytes } from './disk.ts';
-import { findNamed } from './scope.ts';
+import { findNamed, wholeTables } from './scope.ts';
 import type { MaintenancePlan } from './task.ts';
 
 /** What is typed twice, and until when it may last. */
@@ -32,9 +32,9 @@ export async function planVacuumFull(
     throw new DbopsError('usage', '--full takes one --table', {
       hint: 'It locks the table for all its time.',
     });
-  const [row] = await findNamed(db, [written], ['r', 'm']);
+  const [row] = await findNamed(db, [written], wholeTables);
   if (row === undefined) throw new Error('a table was found and is not there');
-  const [figures] = await listFigures(db, [row.oid]);
+  const [figures] = await listFigures(db, [row]);
   const sizeBytes = figures?.sizeBytes ?? 0;
   const freeBytes = await findFreeBytes(db);
   const facts =
@@ -49,7 +49,7 @@ export async function planVacuumFull(
       {
         verb: 'vacuum full',
         target: row,
-        oid: row.oid,
+        isMeasured: true,
         why: 'it was asked for',
         change: {
           summary: `vacuum full ${displayName(row)}`,

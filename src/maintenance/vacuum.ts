@@ -46,5 +46,5 @@ function taskOf({ db, settings }: Pick<JobContext, 'db' | 'settings'>, chosen: C
       },
     ],
   };
-  return { verb, target, oid: row.oid, why: reasons.join('; '), change };
+  return { verb, target, isMeasured: true, why: reasons.join('; '), change };
 }

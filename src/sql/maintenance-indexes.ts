@@ -50,7 +50,10 @@ export async function listLeftovers(db: Db): Promise<LeftoverRow[]> {
   });
 }
 
-/** Indexes that a rebuild can work on: these, and those of these tables; the smallest first. Privilege: none. Locks: none. */
+/**
+ * Indexes that a rebuild can work on: these, and those of these tables; the smallest first. An invalid one becomes valid by
+ * it; what another rebuild left behind is left out. Privilege: none. Locks: none.
+ */
 export async function listRebuilds(
   db: Db,
   wanted: { indexes: number[]; tables: number[] },
@@ -59,7 +62,8 @@ export async function listRebuilds(
     text: `/* dbops:maintenance-indexes.rebuilds */
       select ${columns}
         ${joins}
-       where c.relkind = 'i' and (c.oid = any ($1::oid[]) or t.oid = any ($2::oid[])) and i.indisvalid
+       where c.relkind = 'i' and (c.oid = any ($1::oid[]) or t.oid = any ($2::oid[]))
+         and (i.indisvalid or c.relname !~ '${leftoverPattern}')
        order by c.relpages, n.nspname, c.relname`,
     values: [wanted.indexes, wanted.tables],
   });

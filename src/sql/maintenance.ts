@@ -1,56 +1,65 @@
 import type { Db } from '../pg/connection.ts';
 import { relation, type RelationName } from './quote.ts';
 
-/** What a table looks like before and after its maintenance. */
+/** What a table or an index looks like before and after its maintenance. */
 export interface FiguresRow {
-  oid: number;
-  /** With indexes and TOAST; from the catalog where the table is locked. */
-  sizeBytes: number;
-  deadRows: number;
-  liveRows: number;
-  xidAge: number;
-  multixactAge: number;
+  schema: string;
+  name: string;
+  /** Of a table with indexes and TOAST; from the catalog where it is locked. Null for partitioned tables. */
+  sizeBytes: number | null;
+  /** Null for what has no rows of its own. */
+  deadRows: number | null;
+  xidAge: number | null;
   /** How often it was vacuumed and analyzed since the statistics began, by whomever. */
   maintained: number;
 }
 
 /**
- * Sizes, dead rows and ages of tables and materialized views; those that are gone have no row. A size is measured only where
- * nobody holds or waits for ACCESS EXCLUSIVE, behind whom it would stand. PostgreSQL 14 and later. Privilege: none.
- * Locks: ACCESS SHARE for a moment.
+ * Sizes, dead rows and ages of tables, materialized views and indexes by name, since a rebuild gives an index another oid;
+ * those that are gone have no row. A size is measured only where nobody holds or waits for ACCESS EXCLUSIVE on the table,
+ * its TOAST table or one of its indexes: the function opens them all, and would stand behind whoever does. PostgreSQL 14
+ * and later. Privilege: none. Locks: ACCESS SHARE for a moment.
  */
-export async function listFigures(db: Db, oids: number[]): Promise<FiguresRow[]> {
-  if (oids.length === 0) return [];
+export async function listFigures(db: Db, relations: RelationName[]): Promise<FiguresRow[]> {
+  if (relations.length === 0) return [];
   if (db.server.versionNum >= 150_000)
     await db.query({ text: '/* dbops:maintenance.flush */ select pg_catalog.pg_stat_force_next_flush()' });
   return await db.query<FiguresRow>({
     text: `/* dbops:maintenance.figures */
       with held as materialized (
-        select distinct l.relation from pg_catalog.pg_locks as l
-         where l.locktype = 'relation' and l.mode = 'AccessExclusiveLock' and l.pid <> pg_catalog.pg_backend_pid())
-      select c.oid::int8::float8 as oid,
-             case when c.oid in (select h.relation from held as h)
-                  then (c.relpages + coalesce(t.relpages, 0)
-                        + coalesce((select pg_catalog.sum(x.relpages) from pg_catalog.pg_index as i
-                                      join pg_catalog.pg_class as x on x.oid = i.indexrelid
-                                     where i.indrelid in (c.oid, t.oid)), 0))::float8
+        select distinct l.relation as oid from pg_catalog.pg_locks as l
+         where l.locktype = 'relation' and l.mode = 'AccessExclusiveLock'
+           and l.pid is distinct from pg_catalog.pg_backend_pid()),
+      named as materialized (
+        select distinct n.nspname as schema, c.relname as name, c.oid, c.relkind, c.relpages, c.reltoastrelid,
+               c.relfrozenxid
+          from unnest($1::text[], $2::text[]) as w(schema, name)
+          join pg_catalog.pg_namespace as n on n.nspname = w.schema
+          join pg_catalog.pg_class as c on c.relnamespace = n.oid and c.relname = w.name),
+      parts as materialized (
+        select c.oid, c.reltoastrelid as part, t.relpages from named as c
+          join pg_catalog.pg_class as t on t.oid = c.reltoastrelid
+         union all
+        select c.oid, i.indexrelid, x.relpages from named as c
+          join pg_catalog.pg_index as i on i.indrelid in (c.oid, nullif(c.reltoastrelid, 0))
+          join pg_catalog.pg_class as x on x.oid = i.indexrelid)
+      select c.schema, c.name,
+             case when c.relkind not in ('r', 'm', 'i') then null
+                  when exists (select from held as h
+                                where h.oid = c.oid or h.oid in (select p.part from parts as p where p.oid = c.oid))
+                  then (c.relpages + coalesce((select pg_catalog.sum(p.relpages) from parts as p where p.oid = c.oid), 0))::float8
                        * pg_catalog.current_setting('block_size')::float8
                   else coalesce(pg_catalog.pg_total_relation_size(c.oid), 0)::float8 end as "sizeBytes",
-             coalesce(pg_catalog.pg_stat_get_dead_tuples(c.oid), 0)::float8 as "deadRows",
-             coalesce(pg_catalog.pg_stat_get_live_tuples(c.oid), 0)::float8 as "liveRows",
              case when c.relkind in ('r', 'm')
-                  then greatest(pg_catalog.age(c.relfrozenxid), coalesce(pg_catalog.age(t.relfrozenxid), 0))
-                  else 0 end as "xidAge",
+                  then coalesce(pg_catalog.pg_stat_get_dead_tuples(c.oid), 0)::float8 end as "deadRows",
              case when c.relkind in ('r', 'm')
-                  then greatest(pg_catalog.mxid_age(c.relminmxid), coalesce(pg_catalog.mxid_age(t.relminmxid), 0))
-                  else 0 end as "multixactAge",
+                  then greatest(pg_catalog.age(c.relfrozenxid), coalesce(pg_catalog.age(t.relfrozenxid), 0)) end as "xidAge",
              (pg_catalog.pg_stat_get_vacuum_count(c.oid) + pg_catalog.pg_stat_get_autovacuum_count(c.oid)
               + pg_catalog.pg_stat_get_analyze_count(c.oid) + pg_catalog.pg_stat_get_autoanalyze_count(c.oid))::float8
                as maintained
-        from pg_catalog.pg_class as c
-        left join pg_catalog.pg_class as t on t.oid = c.reltoastrelid
-       where c.oid = any ($1::oid[])`,
-    values: [oids],
+        from named as c
+        left join pg_catalog.pg_class as t on t.oid = c.reltoastrelid`,
+    values: [relations.map(({ schema }) => schema), relations.map(({ name }) => name)],
   });
 }
 
@@ -148,6 +157,18 @@ export async function listScope(db: Db, tables: RelationName[]): Promise<ScopeRo
         join pg_catalog.pg_namespace as n on n.nspname = w.schema
         join pg_catalog.pg_class as c on c.relnamespace = n.oid and c.relname = w.name`,
     values: [tables.map((table) => table.schema), tables.map((table) => table.name)],
+  });
+}
+
+/** Every relation of these kinds, for the nearest to a name that none has. Privilege: none. Locks: none. */
+export async function listNames(db: Db, kinds: string[]): Promise<RelationName[]> {
+  return await db.query<RelationName>({
+    text: `/* dbops:maintenance.names */
+      select n.nspname as schema, c.relname as name
+        from pg_catalog.pg_class as c
+        join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
+       where c.relkind::text = any ($1::text[]) and c.relpersistence <> 't' and n.nspname <> 'pg_toast'`,
+    values: [kinds],
   });
 }
 

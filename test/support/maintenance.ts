@@ -13,6 +13,7 @@ export type MaintenanceJob = JobContext & { settings: Settings };
 export async function openMaintenance(
   url: string,
   maintenance: Partial<Settings['maintenance']> = {},
+  options: { signal?: AbortSignal } = {},
 ): Promise<MaintenanceJob> {
   const base = await defaultSettings({ url });
   const settings: Settings = {
@@ -20,8 +21,8 @@ export async function openMaintenance(
     lockDeadlineMs: 300,
     maintenance: { ...base.maintenance, ...maintenance },
   };
-  const db = await connect({ ...settings.connection, applicationName: 'dbops maintenance' });
-  return jobOf('maintenance', db, settings, db.server.now, {}).context;
+  const db = await connect({ ...settings.connection, applicationName: 'dbops maintenance' }, options);
+  return { ...jobOf('maintenance', db, settings, db.server.now, {}).context, ...options };
 }
 
 /** Does a plan, and says what became of it. */

@@ -122,19 +122,24 @@ const colours = {
 } as const;
 
 function renderResults(results: TaskResult[]): Promise<string> {
-  const change = (row: TaskResult, read: (figures: NonNullable<TaskResult['before']>) => string) => {
-    if (row.before === null) return '';
-    const [before, after] = [read(row.before), row.after === null ? undefined : read(row.after)];
-    return after === undefined || after === before ? before : `${before} -> ${after}`;
+  const change = (
+    { before, after }: TaskResult,
+    name: keyof NonNullable<TaskResult['before']>,
+    human: (value: number) => string,
+  ) => {
+    const was = before?.[name] ?? null;
+    const is = after?.[name] ?? null;
+    if (was === null) return '';
+    return is === null || human(is) === human(was) ? human(was) : `${human(was)} -> ${human(is)}`;
   };
   return renderTable(results, [
     { title: 'what', value: (row) => row.verb },
     { title: 'object', value: (row) => visible(row.object) },
     { title: 'outcome', value: (row) => paint(colours[row.outcome], row.outcome) },
     { title: 'took', value: (row) => humanSeconds(row.seconds), align: 'right' },
-    { title: 'size', value: (row) => change(row, ({ sizeBytes }) => humanBytes(sizeBytes)) },
-    { title: 'dead rows', value: (row) => change(row, ({ deadRows }) => humanCount(deadRows)) },
-    { title: 'age', value: (row) => change(row, ({ xidAge }) => humanCount(xidAge)) },
+    { title: 'size', value: (row) => change(row, 'sizeBytes', humanBytes) },
+    { title: 'dead rows', value: (row) => change(row, 'deadRows', humanCount) },
+    { title: 'age', value: (row) => change(row, 'xidAge', humanCount) },
     { title: 'why', value: (row) => visible(row.reason ?? row.why) },
   ]);
 }

@@ -36,7 +36,10 @@ it('rebuilds the smallest first, and skips what has no concurrent form', async (
     ['public.big_pkey', 'done'],
     ['public.big_room_excl', 'skipped'],
   ]);
-  expect(results[1]!.after!.sizeBytes).toBeLessThan(results[1]!.before!.sizeBytes);
+  expect(results[1]!.after!.sizeBytes!).toBeLessThan(results[1]!.before!.sizeBytes!);
+  // Of the index, not of its table.
+  const [row] = await db.query<{ bytes: string }>("select pg_relation_size('public.big_pkey') as bytes");
+  expect(results[1]!.after!.sizeBytes).toBe(Number(row!.bytes));
   expect(exitCodeOf(results)).toBe(5);
   expect(await invalid()).toEqual([]);
 });
@@ -79,5 +82,46 @@ it('does not begin while a transaction writes to the table, nor goes beyond its 
   await reader.end();
   expect(results[0]).toMatchObject({ verb: 'reindex', outcome: 'left' });
   await maintained(job, () => planReindex(job, nothing));
+  expect(await invalid()).toEqual([]);
+});
+
+it('makes an index valid again that is named, and says so when there is none of that name', async () => {
+  await db.query('create index big_broken on public.big (id)');
+  await db.query("update pg_index set indisvalid = false where indexrelid = 'public.big_broken'::regclass");
+  const request = { ...nothing, indexes: ['public.big_broken'] };
+  const results = await maintained(job, () => planReindex(job, request));
+  expect(results).toMatchObject([{ verb: 'reindex', object: 'public.big_broken', outcome: 'done' }]);
+  expect(await invalid()).toEqual([]);
+  await expect(planReindex(job, { ...nothing, indexes: ['public.big_brokn'] })).rejects.toMatchObject({
+    message: 'there is no index public.big_brokn in this database',
+    hint: 'Did you mean public.big_broken?',
+  });
+  await expect(planReindex(job, { ...nothing, indexes: ['public.big'] })).rejects.toMatchObject({
+    hint: 'Name an index.',
+  });
+});
+
+it('says what a rebuild that is interrupted may leave behind, and removes it with the next run', async () => {
+  const reader = await openSession(db.url);
+  await reader.query('begin isolation level repeatable read');
+  await reader.query('select count(*) from pg_class');
+  const abort = new AbortController();
+  const told: string[] = [];
+  const interrupted = await openMaintenance(db.url, {}, { signal: abort.signal });
+  const run = maintained(
+    { ...interrupted, log: { ...interrupted.log, warn: (_fields, message) => told.push(message) } },
+    () => planReindex(interrupted, { ...nothing, indexes: ['public.big_pkey'] }),
+  );
+  const left = await waitUntil(async () => (await invalid())[0]?.name, { what: 'an index in the making' });
+  abort.abort('SIGINT');
+  await expect(run).rejects.toMatchObject({ code: 'interrupted' });
+  await reader.end();
+  await interrupted.db.close();
+  expect(told.join()).toContain('"dbops maintenance reindex" removes it');
+  await waitUntil(async () => (await planReindex(job, nothing)).tasks.length === 1, {
+    what: 'the end of it',
+  });
+  const results = await maintained(job, () => planReindex(job, nothing));
+  expect(results).toMatchObject([{ verb: 'drop leftover', object: `public.${left}`, outcome: 'done' }]);
   expect(await invalid()).toEqual([]);
 });

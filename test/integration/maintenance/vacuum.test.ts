@@ -203,6 +203,6 @@ describe('what is done', () => {
     await expect(planVacuumFull(job, full)).rejects.toMatchObject({ code: 'confirmation_required' });
     const [result] = await maintained(job, () => planVacuumFull(job, { ...full, confirm: 'public.dead' }));
     expect(result?.outcome).toBe('done');
-    expect(result!.after!.sizeBytes).toBeLessThan(result!.before!.sizeBytes);
+    expect(result!.after!.sizeBytes!).toBeLessThan(result!.before!.sizeBytes!);
   });
 });
