@@ -13,6 +13,12 @@ export interface Look<Row> {
   missing?: string;
 }
 
+/** The first of rows of which one more was asked for than is shown: a list that ends must not look whole when it is not. */
+export function firstOf<Row>(rows: Row[], limit: number): Pick<Look<Row>, 'rows' | 'notes'> {
+  const notes = rows.length > limit ? [`only the first ${String(limit)} are shown; --limit shows more`] : [];
+  return { rows: rows.slice(0, limit), notes };
+}
+
 /** What a role without pg_read_all_stats does not see of others, as one sentence; empty when it sees all. */
 export async function unseenSessions(db: Db): Promise<string[]> {
   const hidden = await countHiddenSessions(db);

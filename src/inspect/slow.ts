@@ -1,5 +1,5 @@
 import { DbopsError } from '../errors.ts';
-import { humanCount, humanSeconds } from '../output/human.ts';
+import { humanCount } from '../output/human.ts';
 import type { Db } from '../pg/connection.ts';
 import { sqlStateOf } from '../pg/sqlstate.ts';
 import { findExtension } from '../sql/inspect-extension.ts';
@@ -8,8 +8,10 @@ import {
   listStatements,
   type StatementOrder,
   type StatementRow,
+  type StatementsInfoRow,
 } from '../sql/inspect-statements.ts';
-import { grantStats, type Look } from './look.ts';
+import { sinceNote } from './counted.ts';
+import { firstOf, grantStats, type Look } from './look.ts';
 
 const preload =
   "alter system set shared_preload_libraries = 'pg_stat_statements';  -- beside what is there, and restart";
@@ -17,8 +19,7 @@ const preload =
 /** The costliest statements, with since when they count: figures without that mislead. */
 export async function lookAtStatements(
   db: Db,
-  order: StatementOrder,
-  limit: number,
+  { sort, limit, now }: { sort: StatementOrder; limit: number; now: Date },
 ): Promise<Look<StatementRow>> {
   const none = (missing: string): Look<StatementRow> => ({ rows: [], notes: [], unseen: [], missing });
   const extension = await findExtension(db, 'pg_stat_statements');
@@ -33,11 +34,11 @@ export async function lookAtStatements(
     );
   try {
     const info = await findStatementsInfo(db, extension.schema);
-    const rows = await listStatements(db, extension.schema, order, limit);
+    const { rows, notes } = firstOf(await listStatements(db, extension.schema, sort, limit + 1), limit);
     const hidden = rows.filter(({ isHidden }) => isHidden).length;
     return {
       rows,
-      notes: info === undefined ? [] : [sinceNote(info, db.server.now)],
+      notes: info === undefined ? notes : [...notes, countedNote(info, now)],
       unseen:
         hidden === 0
           ? []
@@ -61,11 +62,9 @@ function saysItsAge(version: string): boolean {
   return major > 1 || minor >= 9;
 }
 
-function sinceNote({ resetAt, evictions }: { resetAt: Date; evictions: number }, now: Date): string {
-  const age = humanSeconds(Math.max(0, (now.getTime() - resetAt.getTime()) / 1000));
-  const dropped =
-    evictions === 0
-      ? ''
-      : `; it was full ${humanCount(evictions)} times and dropped rare statements: raise pg_stat_statements.max`;
-  return `counted since ${resetAt.toISOString().slice(0, 19)}Z (${age})${dropped}`;
+function countedNote({ resetAt, evictions }: StatementsInfoRow, now: Date): string {
+  const since = sinceNote(resetAt, now);
+  return evictions === 0
+    ? since
+    : `${since}; it was full ${humanCount(evictions)} times and dropped rare statements: raise pg_stat_statements.max`;
 }

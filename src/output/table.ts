@@ -76,7 +76,7 @@ function fitWidths(lines: string[][], terminalWidth: number | undefined): number
 }
 
 /** Columns on a terminal: Korean, Chinese and Japanese characters take two. */
-function displayWidth(text: string): number {
+export function displayWidth(text: string): number {
   const wide = text.match(
     /[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6]/g,
   );

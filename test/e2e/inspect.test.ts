@@ -1,6 +1,6 @@
 // What only the process shows of inspect: the watch, its end, and what goes where.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { dbopsInTerminal, hasTerminal, runDbops, runProgram } from '../support/cli.ts';
+import { dbopsInTerminal, hasTerminal, runDbops, runProgram, spawnDbops } from '../support/cli.ts';
 import { entry } from '../support/program.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { createRole } from '../support/health.ts';
@@ -30,6 +30,7 @@ describe('inspect', () => {
     expect(slow.stdout).toContain('create extension pg_stat_statements;');
     for (const args of [
       ['--watch', '0'],
+      ['--watch', '86401'],
       ['--watch', '--json'],
       ['--limit', 'x'],
     ])
@@ -49,6 +50,19 @@ describe('inspect', () => {
     expect(performance.now() - begun).toBeLessThan(10_000);
   });
 
+  it('goes on over a session of its own when the first is lost', async () => {
+    const role = await createRole(database);
+    const running = spawnDbops(['inspect', 'locks', '--watch', '1', '--url', role.url]);
+    await running.waitFor(/nobody waits/);
+    await database.query('select pg_terminate_backend(pid) from pg_stat_activity where usename = $1', [
+      role.name,
+    ]);
+    await running.waitFor(/was lost[^]*trying again[^]*nobody waits/);
+    running.kill('SIGINT');
+    const { code, stderr } = await running.done;
+    expect({ code, stderr }).toEqual({ code: 130, stderr: '' });
+  });
+
   it('ends when its reader has gone', async () => {
     const line = `"${process.execPath}" "${entry}" inspect sizes --watch 1 --url "${database.url}" | head -n 2`;
     const { code, stderr } = await runProgram(['bash', '-c', line]);
@@ -60,6 +74,8 @@ describe('inspect', () => {
       answers: [{ when: /nobody waits/, type: '\x03' }],
     });
     expect(code).toBe(130);
-    expect(output).toContain('\u001b[2J');
+    // Nothing that stood on the terminal before is wiped away.
+    expect(output).toContain('\u001b[J');
+    for (const wipe of ['\u001b[2J', '\u001b[3J']) expect(output).not.toContain(wipe);
   });
 });

@@ -1,4 +1,4 @@
-import { unseenSessions } from '../../inspect/look.ts';
+import { firstOf, unseenSessions } from '../../inspect/look.ts';
 import { listActivity, type ActivityRow } from '../../sql/inspect-activity.ts';
 import { visible } from '../../sql/quote.ts';
 import { defineInspection, shownQuery, shownSeconds } from './inspection.ts';
@@ -13,9 +13,8 @@ export const command = defineInspection<object, ActivityRow>({
   ],
   notes:
     'Sessions of all databases, without this one. Sessions that are idle outside of a transaction: inspect connections.',
-  look: async (db, limit) => ({
-    rows: await listActivity(db, limit),
-    notes: [],
+  look: async ({ db, limit }) => ({
+    ...firstOf(await listActivity(db, limit + 1), limit),
     unseen: await unseenSessions(db),
   }),
   nothing: 'no session that this role may see does anything',

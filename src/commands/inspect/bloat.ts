@@ -8,7 +8,7 @@ export const command = defineInspection<object, BloatRow>({
   examples: [
     { command: 'dbops inspect bloat', about: 'the tables and indexes with the most air, by estimate' },
   ],
-  look: lookAtBloat,
+  look: ({ db, limit }) => lookAtBloat(db, limit),
   nothing: 'no table or index that could be estimated wastes 1 MB',
   columns: [
     { title: 'object', value: displayName },

@@ -1,6 +1,7 @@
-import { unseenSessions } from '../../inspect/look.ts';
+import { firstOf, unseenSessions } from '../../inspect/look.ts';
 import { connectionsUsed, type ConnectionsRow } from '../../sql/health-connections.ts';
 import { listConnectionGroups, type ConnectionGroupRow } from '../../sql/inspect-activity.ts';
+import { askQuickly } from '../../sql/quick.ts';
 import { visible } from '../../sql/quote.ts';
 import { defineInspection, shownSeconds } from './inspection.ts';
 
@@ -9,12 +10,12 @@ export const command = defineInspection<object, ConnectionGroupRow>({
     { command: 'dbops inspect connections', about: 'who takes the connections, and what they do with them' },
     { command: 'dbops inspect connections --json', about: 'the same for programs' },
   ],
-  look: async (db, limit) => {
-    const rows = await listConnectionGroups(db, limit);
+  look: async ({ db, limit }) => {
+    const { rows, notes } = firstOf(await listConnectionGroups(db, limit + 1), limit);
     const unseen = await unseenSessions(db);
-    const [used] = unseen.length > 0 ? [] : await db.query<ConnectionsRow>(connectionsUsed());
-    const notes =
-      used === undefined ? [] : [`${String(used.used)} of ${String(used.available)} connections are taken`];
+    const [used] = unseen.length > 0 ? [] : await askQuickly<ConnectionsRow>(db, connectionsUsed());
+    if (used !== undefined)
+      notes.push(`${String(used.used)} of ${String(used.available)} connections are taken`);
     return { rows, notes, unseen };
   },
   nothing: 'there is no session',

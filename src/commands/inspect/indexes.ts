@@ -1,5 +1,6 @@
+import { firstOf } from '../../inspect/look.ts';
 import { Option } from 'commander';
-import { countedNote } from '../../inspect/counted.ts';
+import { countedNotes } from '../../inspect/counted.ts';
 import { humanBytes, humanCount } from '../../output/human.ts';
 import { indexOrders, listIndexUse, type IndexOrder, type IndexUseRow } from '../../sql/inspect-tables.ts';
 import { displayName, visible } from '../../sql/quote.ts';
@@ -20,11 +21,10 @@ export const command = defineInspection<{ sort: IndexOrder }, IndexUseRow>({
       new Option('--sort <by>', 'what comes first').choices(Object.keys(indexOrders)).default('size'),
     );
   },
-  look: async (db, limit, { sort }) => ({
-    rows: await listIndexUse(db, sort, limit),
-    notes: await countedNote(db),
-    unseen: [],
-  }),
+  look: async ({ db, limit, now }, { sort }) => {
+    const { rows, notes } = firstOf(await listIndexUse(db, sort, limit + 1), limit);
+    return { rows, notes: [...notes, ...(await countedNotes(db, now))], unseen: [] };
+  },
   nothing: 'there is no index',
   columns: [
     { title: 'index', value: displayName },

@@ -1,19 +1,26 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Command } from 'commander';
-import { DbopsError } from '../../errors.ts';
 import type { Look } from '../../inspect/look.ts';
 import { humanSeconds } from '../../output/human.ts';
-import { writeStdout } from '../../output/stdout.ts';
+import type { Frame } from '../../output/screen.ts';
 import { renderTable, type Column } from '../../output/table.ts';
 import type { Db } from '../../pg/connection.ts';
 import { visible } from '../../sql/quote.ts';
-import type { CommandContext, CommandDefinition, Example, Result } from '../command.ts';
+import type { CommandDefinition, Example, Result } from '../command.ts';
 import { defineCommand } from '../command.ts';
 import { countOption } from '../options.ts';
+import { timeLine, watch, watchOption } from './watch.ts';
 
 interface LookOptions {
   limit: string;
   watch?: string | true;
+}
+
+/** What a look is given. */
+interface Asked {
+  db: Db;
+  limit: number;
+  /** The clock of the server, which goes on while it is watched. */
+  now: Date;
 }
 
 /** A question about the server, for people. */
@@ -22,7 +29,7 @@ interface Inspection<Options, Row> {
   notes?: string;
   /** Flags besides --limit and --watch. */
   declare?: (command: Command) => void;
-  look: (db: Db, limit: number, options: Options) => Promise<Look<Row>>;
+  look: (asked: Asked, options: Options) => Promise<Look<Row>>;
   columns: Column<Row>[];
   /** What is said when there is no row. */
   nothing: string;
@@ -42,16 +49,23 @@ export function defineInspection<Options, Row>(inspection: Inspection<Options, R
       cmd.option('--watch [seconds]', 'ask again every 2 seconds, or as often as said, until Ctrl-C');
     },
     async run(context): Promise<Result> {
-      const { options } = context;
+      const { options, signal } = context;
       const limit = countOption('--limit', options.limit);
       const everySeconds = watchOption(options);
       const db = await context.connect();
-      if (everySeconds !== undefined) return await watch(context, inspection, db, limit, everySeconds);
-      const look = await inspection.look(db, limit, options);
+      const clock = serverClock();
+      const ask = (asked: Db) => inspection.look({ db: asked, limit, now: clock(asked) }, options);
+      if (everySeconds !== undefined)
+        return await watch(async (asked) => glanceAt(inspection, await ask(asked)), {
+          db,
+          everySeconds,
+          signal,
+        });
+      const look = await ask(db);
       const { rows, notes, unseen, missing } = look;
       return {
         data: { rows, notes, missing: missing ?? null },
-        text: missing ?? render(inspection, look),
+        text: render(inspection, look),
         warnings: unseen,
         // What has no answer is not fine.
         exitCode: missing === undefined ? 0 : 6,
@@ -60,46 +74,37 @@ export function defineInspection<Options, Row>(inspection: Inspection<Options, R
   });
 }
 
-function watchOption({ watch, json }: LookOptions & { json?: boolean }): number | undefined {
-  if (watch === undefined) return undefined;
-  if (json === true) throw new DbopsError('usage', '--json and --watch exclude each other');
-  return watch === true ? 2 : countOption('--watch', watch);
+/** The clock of the server of a session, which was read when that was opened. */
+function serverClock(): (db: Db) => Date {
+  let of: Db | undefined;
+  let opened = 0;
+  return (db) => {
+    if (of !== db) [of, opened] = [db, performance.now()];
+    return new Date(db.server.now.getTime() + performance.now() - opened);
+  };
 }
 
-async function watch<Options, Row>(
-  { options, signal }: CommandContext<Options>,
-  inspection: Inspection<Options, Row>,
-  db: Db,
-  limit: number,
-  everySeconds: number,
-): Promise<Result> {
-  // A reader that has gone away ends the watch.
-  const gone = new AbortController();
-  process.stdout.once('error', () => gone.abort());
-  const ended = AbortSignal.any([signal, gone.signal]);
-  try {
-    while (!ended.aborted) {
-      const look = await inspection.look(db, limit, options);
-      const time = new Date().toISOString().slice(0, 19);
-      const text = look.missing ?? (await render(inspection, look));
-      const clear = process.stdout.isTTY ? '\u001b[H\u001b[2J\u001b[3J' : '';
-      await writeStdout(
-        `${clear}${[`${time}Z`, text, ...look.unseen].join('\n')}\n${clear === '' ? '\n' : ''}`,
-      );
-      await sleep(everySeconds * 1000, undefined, { signal: ended });
-    }
-  } catch (error) {
-    if (!ended.aborted) throw error;
-  }
-  return { data: null, text: '', exitCode: !signal.aborted ? 0 : signal.reason === 'SIGINT' ? 130 : 143 };
+/** A look as a frame of a watch, made for the terminal as it is when it is drawn. */
+function glanceAt<Options, Row>(inspection: Inspection<Options, Row>, look: Look<Row>): () => Promise<Frame> {
+  const time = timeLine();
+  return async () => {
+    const { head, table, tail } = await frameOf(inspection, look);
+    return { head: [time, ...head], table, tail: [...tail, ...look.unseen] };
+  };
 }
 
-async function render<Options, Row>(
+async function frameOf<Options, Row>(
   { columns, nothing, after }: Inspection<Options, Row>,
-  { rows, notes }: Look<Row>,
-): Promise<string> {
+  { rows, notes, missing }: Look<Row>,
+): Promise<Frame> {
+  if (missing !== undefined) return { head: missing.split('\n'), table: [], tail: [] };
   const table = rows.length === 0 ? nothing : await renderTable(rows, columns);
-  return [table, ...(after?.(rows) ?? []), ...notes].join('\n');
+  return { head: [], table: table.split('\n'), tail: [...(after?.(rows) ?? []), ...notes] };
+}
+
+async function render<Options, Row>(inspection: Inspection<Options, Row>, look: Look<Row>): Promise<string> {
+  const { head, table, tail } = await frameOf(inspection, look);
+  return [...head, ...table, ...tail].join('\n');
 }
 
 /** A duration; nothing where there is none. The clocks of the server's processes differ by a little. */

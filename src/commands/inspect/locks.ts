@@ -8,13 +8,14 @@ export const command = defineInspection<object, LockNode>({
     { command: 'dbops inspect locks --watch', about: 'again every two seconds' },
   ],
   notes: 'Says what would end the wait and what that costs; ends nothing itself.',
-  look: lookAtLocks,
+  look: ({ db, limit }) => lookAtLocks(db, limit),
   nothing: 'nobody waits for a lock',
   columns: [
     {
       title: 'pid',
+      // Without spaces: a narrow terminal would wrap between them.
       value: (row) =>
-        `${'  '.repeat(row.depth)}${row.depth > 0 ? '└ ' : ''}${row.pid === null ? 'prepared' : String(row.pid)}`,
+        `${row.depth === 0 ? '' : `└${'─'.repeat(2 * row.depth - 1)}`}${row.pid === null ? 'prepared' : String(row.pid)}`,
     },
     { title: 'waits', value: (row) => shownSeconds(row.waitedSeconds), align: 'right' },
     { title: 'for', value: waitOf },

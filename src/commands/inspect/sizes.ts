@@ -1,3 +1,4 @@
+import { firstOf } from '../../inspect/look.ts';
 import { humanBytes, humanCount } from '../../output/human.ts';
 import { listTableSizes, type TableSizeRow } from '../../sql/inspect-sizes.ts';
 import { displayName } from '../../sql/quote.ts';
@@ -10,7 +11,10 @@ export const command = defineInspection<object, TableSizeRow>({
   ],
   notes:
     'A partitioned table counts with all its partitions. "~": held in ACCESS EXCLUSIVE, as of its last VACUUM or ANALYZE.',
-  look: async (db, limit) => ({ rows: await listTableSizes(db, limit), notes: [], unseen: [] }),
+  look: async ({ db, limit }) => ({
+    ...firstOf(await listTableSizes(db, limit + 1), limit),
+    unseen: [],
+  }),
   nothing: 'there is no table',
   columns: [
     { title: 'table', value: displayName },

@@ -18,7 +18,7 @@ export const command = defineInspection<{ sort: StatementOrder }, StatementRow>(
       new Option('--sort <by>', 'what comes first').choices(Object.keys(statementOrders)).default('total'),
     );
   },
-  look: (db, limit, { sort }) => lookAtStatements(db, sort, limit),
+  look: ({ db, limit, now }, { sort }) => lookAtStatements(db, { sort, limit, now }),
   nothing: 'no statement was counted yet',
   columns: [
     { title: 'share', value: (row) => `${row.sharePercent.toFixed(1)} %`, align: 'right' },

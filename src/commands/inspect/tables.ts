@@ -1,6 +1,7 @@
+import { firstOf } from '../../inspect/look.ts';
 import { Option } from 'commander';
 import { humanCount } from '../../output/human.ts';
-import { countedNote } from '../../inspect/counted.ts';
+import { countedNotes } from '../../inspect/counted.ts';
 import { listTableUse, tableOrders, type TableOrder, type TableUseRow } from '../../sql/inspect-tables.ts';
 import { displayName } from '../../sql/quote.ts';
 import { defineInspection } from './inspection.ts';
@@ -18,11 +19,10 @@ export const command = defineInspection<{ sort: TableOrder }, TableUseRow>({
       new Option('--sort <by>', 'what comes first').choices(Object.keys(tableOrders)).default('writes'),
     );
   },
-  look: async (db, limit, { sort }) => ({
-    rows: await listTableUse(db, sort, limit),
-    notes: await countedNote(db),
-    unseen: [],
-  }),
+  look: async ({ db, limit, now }, { sort }) => {
+    const { rows, notes } = firstOf(await listTableUse(db, sort, limit + 1), limit);
+    return { rows, notes: [...notes, ...(await countedNotes(db, now))], unseen: [] };
+  },
   nothing: 'there is no table',
   columns: [
     { title: 'table', value: displayName },

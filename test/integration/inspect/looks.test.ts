@@ -161,7 +161,7 @@ describe('inspect tables and indexes', () => {
 
 describe('inspect slow', () => {
   it('says what it takes where the extension is missing', async () => {
-    const { rows, missing } = await lookAtStatements(db, 'total', 5);
+    const { rows, missing } = await lookAtStatements(db, { sort: 'total', limit: 5, now: new Date() });
     expect(rows).toEqual([]);
     expect(missing).toContain(`the extension pg_stat_statements is not in database "${database.name}"`);
     expect(missing).toContain('create extension pg_stat_statements;');
@@ -169,7 +169,7 @@ describe('inspect slow', () => {
 
   it('says what it takes where its library was not loaded', async () => {
     await database.query('create extension pg_stat_statements');
-    const { missing } = await lookAtStatements(db, 'total', 5);
+    const { missing } = await lookAtStatements(db, { sort: 'total', limit: 5, now: new Date() });
     expect(missing).toContain('was not loaded when the server started');
     await database.query('drop extension pg_stat_statements');
   });
