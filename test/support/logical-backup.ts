@@ -52,6 +52,11 @@ export function clientDirectory(): string | undefined {
   return folders.find((folder) => fs.existsSync(path.join(folder, 'pg_dump')));
 }
 
+/** Whether this program is here in the server's own major version; one of another does not read its files. */
+export function hasProgram(name: string): boolean {
+  return fs.existsSync(path.join(clientDirectory() ?? '', name));
+}
+
 /** Why logical backups cannot be tested here; undefined where they can. */
 export function whyNoDump(): string | undefined {
   return clientDirectory() === undefined

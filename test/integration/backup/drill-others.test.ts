@@ -4,6 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { ownDatabase, serverBinaries } from '../../support/database.ts';
 import { drill, drillDirectory, failedIn, withFlippedByte } from '../../support/drill.ts';
 import { startDrillSite } from '../../support/drill-site.ts';
+import { hasProgram } from '../../support/logical-backup.ts';
 import { startPgbackrest, whyNoPgbackrest } from '../../support/pgbackrest.ts';
 import { postgres17Directory, whyNoPostgres17 } from '../../support/postgres17.ts';
 import { createWorkspace } from '../../support/workspace.ts';
@@ -60,8 +61,9 @@ describe('a drill of a backup of pgBackRest', () => {
         target: 'ok',
         'mark before': 'ok',
         'mark after': 'ok',
-        pg_amcheck: 'ok',
-        'page checksums': 'ok',
+        // The servers of the matrix come without programs, and then nothing is promised.
+        pg_amcheck: hasProgram('pg_amcheck') ? 'ok' : 'unknown',
+        'page checksums': hasProgram('pg_checksums') ? 'ok' : 'unknown',
       });
     } finally {
       await site.stop();
