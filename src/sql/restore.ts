@@ -75,14 +75,30 @@ export async function countBlocks(db: Db, oid: number): Promise<number> {
 }
 
 /**
- * Gathers the statistics of what was just loaded: one table, or the whole database. Autovacuum is often there already, and
- * gives way only after deadlock_timeout; nobody else knows of what has not its own name yet, so waiting stalls nobody.
- * Throws lock_timeout after a minute. Lock: SHARE UPDATE EXCLUSIVE on each table for as long as it is read.
+ * What is to be analyzed one by one to have it done for a whole database, as SQL names it: the largest first, a partitioned
+ * table for its partitions. Privilege: none; what this role may not analyze is left out by ANALYZE. Locks: none.
  */
-export async function analyzeRestored(db: Db, table?: string): Promise<void> {
+export async function listToAnalyze(db: Db): Promise<string[]> {
+  const rows = await db.query<RelationName>({
+    text: `/* dbops:restore.to-analyze */
+      select n.nspname as schema, c.relname as name
+        from pg_catalog.pg_class as c
+             join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
+       where c.relkind in ('r', 'm', 'p') and not c.relispartition and c.relpersistence <> 't'
+       order by c.relkind = 'p' desc, c.relpages desc, c.oid`,
+  });
+  return rows.map((row) => relation(row));
+}
+
+/**
+ * Gathers the statistics of what was just loaded. Autovacuum is often there already, and gives way only after
+ * deadlock_timeout; nobody else knows of what has not its own name yet, so waiting stalls nobody. Throws lock_timeout after
+ * a minute. Lock: SHARE UPDATE EXCLUSIVE on the table, for as long as it is read.
+ */
+export async function analyzeRestored(db: Db, table: string): Promise<void> {
   await db.execute("/* dbops:restore.wait */ set lock_timeout = '60s'");
   try {
-    await db.execute(`/* dbops:restore.analyze */ analyze${table === undefined ? '' : ` ${table}`}`);
+    await db.execute(`/* dbops:restore.analyze */ analyze ${table}`);
   } finally {
     await db.resetTimeouts();
   }

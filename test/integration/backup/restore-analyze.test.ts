@@ -20,7 +20,7 @@ it('waits for whoever vacuums the table, for longer than anything else of ours w
   await vacuum.query('lock table public.t in share update exclusive mode');
   const session = await connect({ url: db.url, applicationName: 'dbops test', connectTimeoutMs: 5000 });
   try {
-    const analyzing = analyzeRestored(session);
+    const analyzing = analyzeRestored(session, 'public.t');
     const waited = () =>
       db
         .query<{ waits: boolean }>(

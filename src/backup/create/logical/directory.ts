@@ -9,7 +9,7 @@ import type { Dumped, DumpRun } from './dump.ts';
 import { keepComplaints } from './failure.ts';
 import type { LogicalPlan } from './plan.ts';
 import { Queue } from './queue.ts';
-import { parseSequenceValues, parseToc, type Toc } from './toc.ts';
+import { parseSequenceValues, parseToc, type Toc } from '../../toc.ts';
 
 /** What COPY's text ends with in a file of pg_dump, after the last row. */
 const endMarker = '\\.\n\n\n';

@@ -15,7 +15,7 @@ import { busyTable, isPastLocks, withHint } from './failure.ts';
 import { select, type LogicalPlan, type Selection } from './plan.ts';
 import { storeRequirements } from './requirements.ts';
 import { dumpDefinitions, dumpToStream } from './stream.ts';
-import type { Toc } from './toc.ts';
+import type { Toc } from '../../toc.ts';
 
 /** One attempt at a dump. */
 export interface DumpRun {

@@ -6,7 +6,7 @@ import { dumpEnvironment, pgDump, zstd } from './commands.ts';
 import type { Dumped, DumpRun } from './dump.ts';
 import { keepComplaints } from './failure.ts';
 import type { LogicalPlan } from './plan.ts';
-import { parseSequenceValues, parseToc } from './toc.ts';
+import { parseSequenceValues, parseToc } from '../../toc.ts';
 
 /** Lines of each COPY block, and what sets sequences, of a script of pg_restore. */
 const countBlocks = String.raw`

@@ -4,6 +4,7 @@ import { countLargeObjects, countTable, hashTable } from '../../../sql/backup-fa
 import { pinStatements } from '../../../sql/export.ts';
 import { displayName } from '../../../sql/quote.ts';
 import { findSequenceState, hasRelation, listCollationVersions } from '../../../sql/restore-database.ts';
+import { analyzeRestored, listToAnalyze } from '../../../sql/restore.ts';
 import type { LogicalPart } from '../../manifest.ts';
 import type { RestoreContext } from './context.ts';
 
@@ -22,6 +23,25 @@ export interface CheckResult {
   differences: Difference[];
 }
 
+/**
+ * Gathers the statistics of a restored database, and then compares it with what the manifest recorded in the dump's own
+ * snapshot: with statistics a count reads an index where that is smaller. Reads every table.
+ */
+export async function analyzeAndCheck(
+  context: RestoreContext,
+  database: string,
+  logical: LogicalPart,
+  level: VerifyLevel,
+): Promise<CheckResult> {
+  return await withSessions(context, database, async (sessions) => {
+    const [first] = sessions;
+    await eachInSessions(context, sessions, await listToAnalyze(first), async (db, table) => {
+      await analyzeRestored(db, table);
+    });
+    return await compare(context, sessions, logical, level);
+  });
+}
+
 /** Compares a restored database with what the manifest recorded in the dump's own snapshot. Reads every table. */
 export async function checkRestored(
   context: RestoreContext,
@@ -29,32 +49,67 @@ export async function checkRestored(
   logical: LogicalPart,
   level: VerifyLevel,
 ): Promise<CheckResult> {
-  if (level === 'none') return { rows: 0, differences: [] };
-  const { tables } = logical;
+  return await withSessions(
+    context,
+    database,
+    async (sessions) => await compare(context, sessions, logical, level),
+  );
+}
+
+type Sessions = [Db, ...Db[]];
+
+async function withSessions<T>(
+  context: RestoreContext,
+  database: string,
+  work: (sessions: Sessions) => Promise<T>,
+): Promise<T> {
   const sessions: Db[] = [];
-  const result: CheckResult = { rows: 0, differences: [] };
+  const open = async () => {
+    const db = await context.openDatabase(database);
+    sessions.push(db);
+    for (const statement of pinStatements()) await db.execute(statement);
+    return db;
+  };
   try {
-    const free: Db[] = [];
-    for (let number = 0; number < Math.max(1, Math.min(context.jobs, tables.length)); number += 1) {
-      const db = await context.openDatabase(database);
-      sessions.push(db);
-      free.push(db);
-      for (const statement of pinStatements()) await db.execute(statement);
-    }
-    await inParallel(sessions.length, tables, context.signal, async (table) => {
-      const db = free.pop();
-      if (db === undefined) throw new Error('more tables at a time than sessions');
-      try {
-        await compareTable(db, table, level, result);
-      } finally {
-        free.push(db);
-      }
-    });
-    const [first] = sessions;
-    if (first !== undefined) await compareRest(first, logical, result);
+    const first = await open();
+    while (sessions.length < context.jobs) await open();
+    return await work([first, ...sessions.slice(1)]);
   } finally {
     for (const db of sessions) await db.close();
   }
+}
+
+/** As many items at a time as there are sessions. */
+async function eachInSessions<Item>(
+  context: RestoreContext,
+  sessions: Sessions,
+  items: Item[],
+  work: (db: Db, item: Item) => Promise<void>,
+): Promise<void> {
+  const free: Db[] = [...sessions];
+  await inParallel(sessions.length, items, context.signal, async (item) => {
+    const db = free.pop();
+    if (db === undefined) throw new Error('more items at a time than sessions');
+    try {
+      await work(db, item);
+    } finally {
+      free.push(db);
+    }
+  });
+}
+
+async function compare(
+  context: RestoreContext,
+  sessions: Sessions,
+  logical: LogicalPart,
+  level: VerifyLevel,
+): Promise<CheckResult> {
+  const result: CheckResult = { rows: 0, differences: [] };
+  if (level === 'none') return result;
+  await eachInSessions(context, sessions, logical.tables, async (db, table) => {
+    await compareTable(db, table, level, result);
+  });
+  await compareRest(sessions[0], logical, result);
   result.differences.sort((a, b) => (a.text < b.text ? -1 : 1));
   return result;
 }

@@ -2,21 +2,15 @@ import { DbopsError } from '../../../errors.ts';
 import { isConnectionLoss } from '../../../pg/sqlstate.ts';
 import { withWorkDirectory } from '../../../process/work-directory.ts';
 import { ident, visible } from '../../../sql/quote.ts';
-import { analyzeRestored } from '../../../sql/restore.ts';
 import { listDatabases, showRun } from '../../../sql/restore-database.ts';
-import { checkRestored, collationWarnings, type CheckResult } from './check.ts';
+import { analyzeAndCheck, collationWarnings, type CheckResult } from './check.ts';
 import type { RestoreContext } from './context.ts';
-import {
-  fetchDump,
-  readDatabaseStatements,
-  withoutTablespace,
-  type DatabaseStatements,
-  type Dump,
-} from './dump.ts';
+import { readDatabaseStatements, withoutTablespace, type DatabaseStatements, type Dump } from './dump.ts';
 import type { RestoreErrors } from './errors.ts';
-import { loadDump } from './load.ts';
+import { loadInParts } from './load.ts';
 import { fetchContext, suffixed, type DatabasePlan } from './plan.ts';
 import { renameDatabase, swapDatabases } from './swap.ts';
+import { fetchForLoad, type DirectRows } from './rows.ts';
 import { dropAbandoned, dropWorking, markStatement } from './working.ts';
 
 export interface DatabaseResult {
@@ -43,7 +37,7 @@ export async function restoreDatabase(context: RestoreContext, plan: DatabasePla
   const clock = stopwatch();
   return await withWorkDirectory(context.workDirectory, 'restore', async (directory) => {
     const fetching = fetchContext(context, plan.programs);
-    const dump = await fetchDump(fetching, plan.backup, directory);
+    const { dump, rows } = await fetchForLoad(fetching, plan.backup, directory);
     const statements = await readDatabaseStatements(
       fetching,
       dump,
@@ -51,16 +45,18 @@ export async function restoreDatabase(context: RestoreContext, plan: DatabasePla
       ident(plan.working.name),
     );
     refuseMissingTablespaces(plan, statements);
+    const count = rows.length;
+    const later = count === 0 ? '' : `; the rows of ${String(count)} large tables come from the store`;
     log.info(
       { event: 'restore_fetched', backup: plan.backup.id, seconds: clock.lap('fetch') },
-      `fetched backup ${plan.backup.id}; every file is what was written`,
+      `fetched backup ${plan.backup.id}; every file is what was written${later}`,
     );
     await showRun(context.db, plan.working.token);
     await dropAbandoned(context.db, log);
     await makeRoles(context, plan);
     try {
       await makeDatabase(context, plan, statements);
-      return await fill(context, plan, { dump, statements, clock });
+      return await fill(context, plan, { dump, rows, directory, statements, clock });
     } catch (error) {
       const isLeft = context.signal.aborted || isConnectionLoss(error) || isKept(error);
       if (!isLeft) await dropWorking(context.db, log, plan.working.name);
@@ -123,6 +119,9 @@ async function makeDatabase(
 
 interface Filling {
   dump: Dump;
+  rows: DirectRows[];
+  /** Where the dump is. */
+  directory: string;
   statements: DatabaseStatements;
   clock: ReturnType<typeof stopwatch>;
 }
@@ -177,9 +176,10 @@ async function applyProperties(
 async function load(context: RestoreContext, plan: DatabasePlan, own: Filling): Promise<RestoreErrors> {
   const { server, working, backup, programs } = plan;
   const lacksTablespace = own.statements.tablespaces.some((name) => !server.tablespaces.includes(name));
-  const errors = await loadDump(
+  const errors = await loadInParts(
     context,
-    own.dump,
+    fetchContext(context, programs),
+    { ...own, backup },
     { database: working.name, programs, maintenanceMemoryBytes: server.maintenanceMemoryBytes },
     lacksTablespace ? ['--no-tablespaces'] : [],
   );
@@ -190,16 +190,12 @@ async function load(context: RestoreContext, plan: DatabasePlan, own: Filling): 
   return errors;
 }
 
-/** While one session gathers statistics the others read the rows. */
 async function check(context: RestoreContext, plan: DatabasePlan, warnings: string[]): Promise<CheckResult> {
   const { logical } = plan.backup.manifest;
-  const db = await context.openDatabase(plan.working.name);
+  const { name } = plan.working;
+  const checked = await analyzeAndCheck(context, name, logical, plan.wish.verify);
+  const db = await context.openDatabase(name);
   try {
-    const [checked] = await Promise.all([
-      checkRestored(context, plan.working.name, logical, plan.wish.verify),
-      // The planner knows nothing of the tables yet.
-      analyzeRestored(db),
-    ]);
     warnings.push(...(await collationWarnings(db, logical)));
     return checked;
   } finally {

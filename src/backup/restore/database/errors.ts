@@ -26,7 +26,7 @@ export class RestoreErrors {
     if (statement !== undefined) {
       if (this.count === this.#first.length && !secret.test(statement)) {
         const last = this.#first.pop() ?? '';
-        this.#first.push(`${last}: ${visible(statement.slice(0, longest))}`);
+        this.#first.push(`${last}: ${shortened(statement)}`);
       }
       return false;
     }
@@ -37,9 +37,20 @@ export class RestoreErrors {
       (said?.startsWith('STATEMENT:  ') === true ? this.#said : undefined);
     // Further lines of a statement may hold anything.
     if (error === undefined) return false;
-    this.count += 1;
-    if (this.#first.length < shown) this.#first.push(visible(error));
+    this.add(error);
     return true;
+  }
+
+  add(error: string, statement?: string): void {
+    this.count += 1;
+    const more = statement === undefined ? '' : `: ${shortened(statement)}`;
+    if (this.#first.length < shown) this.#first.push(`${visible(error)}${more}`);
+  }
+
+  /** Those of a program that ran later. */
+  addAll(later: RestoreErrors): void {
+    this.count += later.count;
+    this.#first.push(...later.#first.slice(0, shown - this.#first.length));
   }
 
   /** The first ones for people, one a line. */
@@ -47,4 +58,8 @@ export class RestoreErrors {
     const more = this.count - this.#first.length;
     return [...this.#first, ...(more > 0 ? [`and ${String(more)} more`] : [])].join('\n');
   }
+}
+
+function shortened(statement: string): string {
+  return visible(statement.slice(0, longest));
 }

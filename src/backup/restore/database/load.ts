@@ -1,10 +1,15 @@
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { DbopsError } from '../../../errors.ts';
 import { reasonOf } from '../../../process/child.ts';
+import { inParallel } from '../../../process/parallel.ts';
 import { startPipeline, type Program } from '../../../process/pipeline.ts';
+import { connectionString, sessionOptions } from './connection.ts';
 import type { RestoreContext } from './context.ts';
-import type { Dump } from './dump.ts';
+import { listEntries, type Dump, type DumpBackup, type DumpContext } from './dump.ts';
 import { RestoreErrors } from './errors.ts';
 import type { RestorePrograms } from './programs.ts';
+import { copyRows, type DirectRows } from './rows.ts';
 
 /** Where a dump is loaded, and with what. */
 export interface LoadTarget {
@@ -13,10 +18,6 @@ export interface LoadTarget {
   /** maintenance_work_mem of the server. */
   maintenanceMemoryBytes: number;
 }
-
-const megabyte = 1024 * 1024;
-/** For the sorts of all sessions together: more makes indexes of large tables faster, and the server is not ours alone. */
-const sortMemoryBytes = 512 * megabyte;
 
 /**
  * Loads a dump into a database. What the server refuses is counted and the rest goes on. Throws tool_failed when the
@@ -48,20 +49,48 @@ export async function loadScript(
   });
 }
 
-/** The database as an argument: a name with = or :// in it would be taken for more than a name. */
-export function connectionString(database: string): string {
-  return `dbname='${database.replaceAll(/[\\']/g, String.raw`\$&`)}'`;
+/**
+ * As loadDump(), with the rows of large tables straight from the store. They go between what pg_restore does before the
+ * data and what it does after.
+ */
+export async function loadInParts(
+  context: RestoreContext,
+  fetching: DumpContext,
+  from: { backup: DumpBackup; dump: Dump; rows: DirectRows[]; directory: string },
+  target: LoadTarget,
+  more: string[],
+): Promise<RestoreErrors> {
+  const { backup, dump, rows, directory } = from;
+  if (rows.length === 0) return await loadDump(context, dump, target, more);
+  const errors = await loadDump(context, dump, target, [...more, '--section=pre-data']);
+  const env = environment(context, target);
+  await inParallel(context.jobs, rows, context.signal, async (item, signal) => {
+    const { psql } = target.programs;
+    const refused = await copyRows({ ...fetching, signal }, backup, item, { ...target, psql, env });
+    if (refused !== undefined) errors.add(refused, item.copy);
+  });
+  const list = join(directory, 'rest.list');
+  const direct = new Set(rows.map((item) => item.dumpId));
+  const entries = (await listEntries(fetching, dump)).filter((entry) => !direct.has(entry.dumpId));
+  await writeFile(list, entries.map((entry) => `${entry.line}\n`).join(''));
+  const rest = [...more, '--section=data', '--section=post-data', '-L', list];
+  errors.addAll(await loadDump(context, dump, target, rest));
+  return errors;
+}
+
+/** Errors are told from notices by the words of the programs. */
+function environment(context: RestoreContext, target: LoadTarget): Record<string, string> {
+  return {
+    ...context.connectionTo(target.database),
+    PGOPTIONS: sessionOptions(context, target),
+    LC_ALL: 'C',
+  };
 }
 
 async function run(context: RestoreContext, target: LoadTarget, program: Program): Promise<RestoreErrors> {
   const errors = new RestoreErrors();
   const running = startPipeline([program], {
-    // Errors are told from notices by the words of the program.
-    env: {
-      ...context.connectionTo(target.database),
-      PGOPTIONS: sessionOptions(context, target),
-      LC_ALL: 'C',
-    },
+    env: environment(context, target),
     signal: context.signal,
     isSilent: true,
     onLine: (line) => errors.take(line),
@@ -75,23 +104,4 @@ async function run(context: RestoreContext, target: LoadTarget, program: Program
     if (!isCounted) throw error;
   }
   return errors;
-}
-
-/**
- * Nobody else uses the database: nothing has to be durable before the end, which waits for all of it. A database that is
- * set to be read-only is restored all the same.
- */
-export function sessionOptions(
-  context: RestoreContext,
-  target: Pick<LoadTarget, 'maintenanceMemoryBytes'>,
-): string {
-  const share = Math.min(256 * megabyte, Math.floor(sortMemoryBytes / context.jobs));
-  const memory = Math.max(target.maintenanceMemoryBytes, share);
-  return [
-    'synchronous_commit=off',
-    'default_transaction_read_only=off',
-    `maintenance_work_mem=${String(Math.floor(memory / 1024))}kB`,
-  ]
-    .map((setting) => `-c ${setting}`)
-    .join(' ');
 }

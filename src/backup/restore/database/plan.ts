@@ -14,6 +14,7 @@ import type { VerifyLevel } from './check.ts';
 import type { RestoreContext, RestoreFiles } from './context.ts';
 import { readGlobals, type DumpBackup } from './dump.ts';
 import { chooseRestorePrograms, type RestorePrograms } from './programs.ts';
+import { largeFilesOf } from './rows.ts';
 import { missingRoles, type MissingRoles } from './roles.ts';
 import { listAbandoned, newWorking, type Working } from './working.ts';
 
@@ -245,18 +246,13 @@ function lackOfRoles(
 }
 
 function describe(plan: Omit<DatabasePlan, 'steps'>, abandoned: string[], jobs: number): string[] {
-  const { backup, target, kept, working, roles, wish, programs } = plan;
-  const { format } = backup.manifest.logical;
-  const load =
-    format === 'plain'
-      ? `psql -X -f schema.sql -d ${working.name}`
-      : `${programs.pgRestore} -j ${String(jobs)} -d ${working.name} ${format === 'custom' ? 'dump.custom' : 'dump'}`;
+  const { backup, target, kept, working, roles, wish } = plan;
   return [
     `-- restore backup ${backup.id} of database "${visible(backup.manifest.database ?? '')}" from ${backup.stores.map((store) => store.name).join(', ')}`,
     ...abandoned.map((name) => `drop database ${ident(name)};  -- left by an interrupted restore`),
     ...roles.names.map((name) => `create role ${ident(name)};  -- with what the backup says of it`),
     `create database ${ident(working.name)} template template0;  -- encoding and locale as in the backup`,
-    load,
+    ...loading(plan, jobs),
     'analyze;',
     ...(wish.verify === 'none'
       ? []
@@ -270,5 +266,22 @@ function describe(plan: Omit<DatabasePlan, 'steps'>, abandoned: string[], jobs: 
           `alter database ${ident(working.name)} rename to ${ident(target)};`,
           'commit;',
         ]),
+  ];
+}
+
+function loading(
+  { backup, working, programs }: Pick<DatabasePlan, 'backup' | 'working' | 'programs'>,
+  jobs: number,
+): string[] {
+  const { format } = backup.manifest.logical;
+  if (format === 'plain') return [`psql -X -f schema.sql -d ${working.name}`];
+  const restore = (rest: string) => `${programs.pgRestore} -j ${String(jobs)} -d ${working.name} ${rest}`;
+  if (format === 'custom') return [restore('dump.custom')];
+  const large = largeFilesOf(backup).length;
+  if (large === 0) return [restore('dump')];
+  return [
+    restore('--section=pre-data dump'),
+    `zstd -d < ... | ${programs.psql} -c "copy ... from stdin with (freeze)"  -- ${String(large)} large tables, ${String(jobs)} at a time`,
+    restore('--section=data --section=post-data dump  -- what is left'),
   ];
 }

@@ -21,8 +21,8 @@ export function statementsIn(script: string): string[] {
   return statements;
 }
 
-/** A name as these programs write it. */
-const written = String.raw`(?:"(?:[^"]|"")+"|[^\s";,]+)`;
+/** A name as these programs write it: a pattern. */
+export const written = String.raw`(?:"(?:[^"]|"")+"|[^\s";,]+)`;
 
 /** The name behind some words at the beginning of a statement; undefined where it begins with something else. */
 export function nameBehind(statement: string, words: string): string | undefined {

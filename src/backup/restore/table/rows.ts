@@ -5,7 +5,7 @@ import { inParallel } from '../../../process/parallel.ts';
 import { runPipeline } from '../../../process/pipeline.ts';
 import { displayName, relation } from '../../../sql/quote.ts';
 import type { Dump } from '../database/dump.ts';
-import { connectionString, sessionOptions } from '../database/load.ts';
+import { connectionString, sessionOptions } from '../database/connection.ts';
 import type { TableContext } from './context.ts';
 import type { RestoredTable } from './definition.ts';
 import type { TablePlan } from './plan.ts';
