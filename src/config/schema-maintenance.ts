@@ -1,6 +1,12 @@
 import * as z from 'zod/mini';
 import { duration, name } from './schema-basics.ts';
 
+const parameter = z
+  .string()
+  .check(
+    z.regex(/^(toast\.)?[a-z][a-z0-9_]*$/, 'must be the name of a parameter such as autovacuum_enabled'),
+  );
+
 export const maintenance = z.strictObject({
   until: z
     .optional(z.string().check(z.regex(/^([01]\d|2[0-3]):[0-5]\d$/, 'must be a time of day such as "05:00"')))
@@ -21,6 +27,6 @@ export const maintenance = z.strictObject({
     .optional(z.array(z.strictObject({ view: name, every: duration })))
     .check(z.describe('Materialized views, and how old each may become.')),
   autovacuum: z
-    .optional(z.record(z.string(), z.record(z.string(), z.union([z.number(), z.boolean(), z.string()]))))
+    .optional(z.record(z.string(), z.record(parameter, z.union([z.number(), z.boolean(), z.string()]))))
     .check(z.describe('Settings of autovacuum by table, such as autovacuum_vacuum_scale_factor.')),
 });

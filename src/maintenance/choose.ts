@@ -133,13 +133,26 @@ function deadNeeds(row: VacuumNeedRow): Need[] {
 }
 
 function analyzeNeeds(row: VacuumNeedRow): Need[] {
-  const changed = beyond(row.modifiedSinceAnalyze, row.analyzeTrigger, 'rows changed since it was analyzed');
+  const isTree = row.kind === 'p';
+  // One that was never analyzed has no rows to compare with: it is analyzed for what it lacks.
+  const changed =
+    isTree && !row.isEstimated
+      ? []
+      : beyond(
+          row.modifiedSinceAnalyze,
+          row.analyzeTrigger,
+          isTree
+            ? 'rows of partitions that changed since it was analyzed'
+            : 'rows changed since it was analyzed',
+        );
   if (changed.length > 0) return changed;
   // One that was analyzed and has none has no rows, or none that can be described.
   // Catalogs are found by their indexes.
   const isCatalog = row.schema === 'pg_catalog' || row.schema === 'information_schema';
   const lacks = row.hasStatistics === false && row.lastAnalyze === null && !isCatalog;
-  return lacks && (row.kind === 'p' || row.liveRows > 0)
+  // Rows are not counted when statistics were lost, as by pg_upgrade: then one that was never looked at is looked at once.
+  const hasRows = row.liveRows > 0 || !row.isEstimated;
+  return lacks && hasRows && (row.kind !== 'p' || row.partitions > 0)
     ? [{ reason: 'it has no statistics', urgency: 1 }]
     : [];
 }

@@ -30,7 +30,8 @@ export async function planRefresh(
   request: RefreshRequest,
 ): Promise<MaintenancePlan> {
   const isNamed = request.views.length > 0;
-  const wanted = isNamed ? request.views.map((view) => ({ view, everyMs: 0 })) : settings.maintenance.refresh;
+  const named = [...new Set(request.views)].map((view) => ({ view, everyMs: 0 }));
+  const wanted = isNamed ? named : settings.maintenance.refresh;
   if (wanted.length === 0) return { tasks: [], leftOut: [], warnings: [] };
   const rows = await listViews(
     db,
@@ -62,12 +63,18 @@ export async function planRefresh(
   return { tasks, leftOut, warnings: [] };
 }
 
+/**
+ * A run that comes as often as a view is due would find it minutes too fresh each second time, since a refresh is kept when
+ * it has ended: it may come so much earlier.
+ */
+const earlyShare = 0.1;
+
 /** Undefined: it is fresh. Pure. */
 function dueReason(last: Date | undefined, everyMs: number, now: Date): string | undefined {
   const every = humanSeconds(everyMs / 1000);
   if (last === undefined) return `no refresh by dbops is known, and it is due every ${every}`;
   const ageMs = now.getTime() - last.getTime();
-  return ageMs < everyMs
+  return ageMs < everyMs * (1 - earlyShare)
     ? undefined
     : `it was refreshed ${humanSeconds(ageMs / 1000)} ago, and is due every ${every}`;
 }

@@ -30,12 +30,22 @@ export async function runMaintenance(
   });
 }
 
+interface Stage {
+  verbs: readonly Task['verb'][];
+  isLate?: boolean;
+  /** One after the other, whatever the number of jobs. */
+  isSingle?: boolean;
+}
+
 /** One stage ends before the next begins: two at once on one table would only stand in each other's way. */
-const stages: readonly (readonly Task['verb'][])[] = [
-  ['set'],
-  ['vacuum', 'vacuum full', 'analyze'],
-  ['drop leftover', 'reindex'],
-  ['refresh'],
+const stages: readonly Stage[] = [
+  { verbs: ['set'] },
+  { verbs: ['vacuum', 'vacuum full', 'analyze'] },
+  // ANALYZE of a partitioned table analyzes its partitions before PostgreSQL 18, those of a tree in a tree twice.
+  { verbs: ['analyze'], isLate: true, isSingle: true },
+  // Each rebuild waits for transactions that were there before, those of other rebuilds too.
+  { verbs: ['drop leftover', 'reindex'], isSingle: true },
+  { verbs: ['refresh'] },
 ];
 
 async function runStages(
@@ -44,10 +54,9 @@ async function runStages(
   { jobs, window }: { jobs: number; window: Window },
 ): Promise<TaskResult[]> {
   const results: TaskResult[] = [];
-  for (const verbs of stages) {
-    const own = tasks.filter(({ verb }) => verbs.includes(verb));
-    // Each rebuild waits for transactions that were there before, those of other rebuilds too.
-    results.push(...(await runTasks(context, own, { jobs: verbs.includes('reindex') ? 1 : jobs, window })));
+  for (const { verbs, isLate = false, isSingle = false } of stages) {
+    const own = tasks.filter((task) => verbs.includes(task.verb) && (task.isLate ?? false) === isLate);
+    results.push(...(await runTasks(context, own, { jobs: isSingle ? 1 : jobs, window })));
   }
   return results;
 }

@@ -9,6 +9,8 @@ export interface Task {
   /** Whether size, dead rows and age are shown before and after. */
   isMeasured: boolean;
   why: string;
+  /** It reads or works on tables that other tasks are about: it comes after those, and alone. */
+  isLate?: boolean;
   change: Change;
 }
 

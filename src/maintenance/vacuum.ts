@@ -46,5 +46,5 @@ function taskOf({ db, settings }: Pick<JobContext, 'db' | 'settings'>, chosen: C
       },
     ],
   };
-  return { verb, target, isMeasured: true, why: reasons.join('; '), change };
+  return { verb, target, isMeasured: true, why: reasons.join('; '), isLate: row.kind === 'p', change };
 }

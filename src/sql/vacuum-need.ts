@@ -9,7 +9,12 @@ export interface VacuumNeedRow {
   kind: 'r' | 'm' | 'p';
   /** Counted since the statistics were lost or reset; 0 until then. */
   deadRows: number;
+  /** Of a partitioned table those of its partitions. */
   liveRows: number;
+  /** Whether it was vacuumed or analyzed since it was made: what VACUUM and ANALYZE wrote is in the catalog. */
+  isEstimated: boolean;
+  /** Of all levels below it, those that hold rows. */
+  partitions: number;
   /** Beyond so many dead rows autovacuum vacuums it. Null for partitioned tables, which hold no rows. */
   vacuumTrigger: number | null;
   insertsSinceVacuum: number;
@@ -18,8 +23,9 @@ export interface VacuumNeedRow {
   /** Of its TOAST table, which has a line of its own. Null where it has none. */
   toastDeadRows: number | null;
   toastVacuumTrigger: number | null;
+  /** Of a partitioned table what is known of its partitions: see branches(). */
   modifiedSinceAnalyze: number;
-  /** Null for partitioned tables: autovacuum never analyzes them. */
+  /** Autovacuum never analyzes partitioned tables: theirs is where it would come to a plain one. */
   analyzeTrigger: number | null;
   /** The older of the table's and its TOAST table's. Null for partitioned tables. */
   xidAge: number | null;
@@ -49,7 +55,8 @@ export async function listVacuumNeed(db: Db, timeoutMs = 30_000): Promise<Vacuum
   return await db.query<VacuumNeedRow>({
     timeoutMs,
     text: `/* dbops:vacuum-need.list */
-      with ${vacuumLines(versionNum)},
+      with recursive ${vacuumLines(versionNum)},
+           ${branches(versionNum)},
            described as materialized (${describedRelations(db.server.isSuperuser)}),
            needs as (
              select l.*,
@@ -60,10 +67,15 @@ export async function listVacuumNeed(db: Db, timeoutMs = 30_000): Promise<Vacuum
                from lines as l
               where not l.is_temporary)
       select l.oid::int8::float8 as oid, l.schema, l.name as "table", l.kind,
-             l.dead as "deadRows", l.live as "liveRows", l.vacuum_trigger as "vacuumTrigger",
+             l.dead as "deadRows", case when l.kind = 'p' then coalesce(b.live, 0) else l.live end as "liveRows",
+             l.reltuples >= 0 as "isEstimated", coalesce(b.partitions, 0)::float8 as partitions, l.vacuum_trigger as "vacuumTrigger",
              l.inserted as "insertsSinceVacuum", l.insert_trigger as "insertTrigger",
              l.toast_dead as "toastDeadRows", l.toast_vacuum_trigger as "toastVacuumTrigger",
-             l.modified as "modifiedSinceAnalyze", l.analyze_trigger as "analyzeTrigger",
+             case when l.kind = 'p' then coalesce(greatest(b.modified + b.analyzed_since, pg_catalog.abs(b.live - l.reltuples)), 0)
+                  else l.modified end as "modifiedSinceAnalyze",
+             coalesce(l.analyze_trigger,
+                      (select s.analyze_threshold + s.analyze_scale_factor * greatest(l.reltuples, 0)
+                         from server as s)) as "analyzeTrigger",
              l.xid_age as "xidAge", l.multixact_age as "multixactAge",
              l.freeze_max_age as "freezeMaxAge", l.multixact_freeze_max_age as "multixactFreezeMaxAge",
              case when case when l.kind = 'p' then d.of_tree else d.of_itself end then true
@@ -77,10 +89,40 @@ export async function listVacuumNeed(db: Db, timeoutMs = 30_000): Promise<Vacuum
              ${mayMaintain(versionNum)} as "mayMaintain"
         from needs as l
         left join described as d on d.schema = l.schema and d.name = l.name
+        left join branches as b on b.oid = l.oid
        order by l.freeze_share >= 1 desc nulls last,
                 case when l.freeze_share >= 1 then l.freeze_share end desc nulls last,
                 l.line_share desc nulls last, l.schema, l.name`,
   });
+}
+
+/**
+ * What is known of the rows below each partitioned table. Nobody counts what changed in them since the table itself was
+ * analyzed: what changed in each since it was analyzed, and all rows of those that were analyzed after the table, since much
+ * of these had changed. Before PostgreSQL 18 ANALYZE of the table analyzes its partitions right after it, so that there
+ * only what autovacuum did tells something.
+ */
+function branches(versionNum: number): string {
+  const lastAnalyze = (oid: string) => `greatest(pg_catalog.pg_stat_get_last_analyze_time(${oid}),
+                               pg_catalog.pg_stat_get_last_autoanalyze_time(${oid}))`;
+  const analyzed =
+    versionNum < 180_000 ? 'pg_catalog.pg_stat_get_last_autoanalyze_time(c.oid)' : lastAnalyze('c.oid');
+  return `below(root, oid) as (
+             select i.inhparent, i.inhrelid
+               from pg_catalog.pg_inherits as i
+               join pg_catalog.pg_class as p on p.oid = i.inhparent and p.relkind = 'p'
+              union
+             select b.root, i.inhrelid from below as b join pg_catalog.pg_inherits as i on i.inhparent = b.oid),
+           branches as materialized (
+             select b.root as oid, pg_catalog.count(*) as partitions, pg_catalog.sum(r.live) as live,
+                    pg_catalog.sum(pg_catalog.pg_stat_get_mod_since_analyze(c.oid))::float8 as modified,
+                    coalesce(pg_catalog.sum(r.live) filter (
+                      where ${analyzed} > ${lastAnalyze('b.root')}), 0) as analyzed_since
+               from below as b
+               join pg_catalog.pg_class as c on c.oid = b.oid and c.relkind in ('r', 'f')
+              cross join lateral (
+                     select greatest(pg_catalog.pg_stat_get_live_tuples(c.oid), c.reltuples, 0)::float8 as live) as r
+              group by b.root)`;
 }
 
 /** Whether this role sees all column statistics of a relation in pg_stats, which leaves out silently what it may not. */

@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { DbopsError } from '../../errors.ts';
 import { humanBytes, humanCount, humanSeconds } from '../../output/human.ts';
 import { paint } from '../../output/style.ts';
 import { renderTable } from '../../output/table.ts';
@@ -48,6 +49,18 @@ export function changesSomething(options: MaintenanceOptions & SharedOptions): b
   return options.plan !== true;
 }
 
+/** A standby counts neither what changed nor what is dead: a plan made there would find nothing to do. */
+function refuseStandby({ isStandby, database }: JobContext['db']['server']): void {
+  if (!isStandby) return;
+  throw new DbopsError(
+    'read_only',
+    `database "${database}" is on a standby, which counts nothing that needs it`,
+    {
+      hint: 'Connect to the primary.',
+    },
+  );
+}
+
 /** Plans, prints or does what a command is asked for. */
 export async function maintain(
   context: CommandContext<MaintenanceOptions>,
@@ -59,6 +72,7 @@ export async function maintain(
   const jobs = options.jobs === undefined ? settings.maintenance.jobs : countOption('--jobs', options.jobs);
   const job = await context.job(null);
   checkUntil(until);
+  refuseStandby(job.db.server);
   if (options.dryRun === true || options.plan === true) {
     const plan = await makePlan(job);
     return options.dryRun === true

@@ -46,7 +46,8 @@ it('refreshes what is due while readers go on, and says what the others lack', a
 
 it('is due again only after its time', async () => {
   expect((await planRefresh(job, due)).tasks).toEqual([]);
-  const later = { ...job, now: new Date(Date.now() + 3_700_000) };
+  // Those that come each hour come a little earlier or later.
+  const later = { ...job, now: new Date(Date.now() + 3_550_000) };
   expect((await planRefresh(later, due)).tasks.map(({ target }) => target.name)).toEqual(['good']);
 });
 

@@ -81,6 +81,8 @@ it('is refused on a standby', async () => {
     const { code, stderr } = await workspace.run(['maintenance', 'run']);
     expect(stderr).toContain('standby');
     expect(code).toBe(4);
+    const plan = await workspace.run(['maintenance', 'vacuum', '--plan']);
+    expect(plan).toMatchObject({ code: 4, stdout: '', stderr: expect.stringContaining('standby') as string });
   } finally {
     await standby.stop();
     await primary.stop();
