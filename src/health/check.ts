@@ -68,6 +68,8 @@ export interface Look {
   observations: Observation[];
   /** What is said when nothing is wrong: "412 tables, the worst at 12 %". */
   summary: string;
+  /** Since when its figures count, where that is not the last reset of the statistics of the database. */
+  countedSince?: Date | undefined;
   /** Why it does not apply here, where only the look can tell; then nothing else counts. */
   skipped?: string | undefined;
 }

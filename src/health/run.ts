@@ -104,30 +104,28 @@ function judge(context: RunContext, { check, bounds }: PlannedCheck, look: Look)
     return [{ ...findingOf(check), severity: 'skipped', message: look.skipped }];
   const findings = look.observations.flatMap((observation): Finding[] => {
     const thresholds = boundsOf(bounds, observation.object);
-    return thresholds === undefined ? [] : [judged(context, check, thresholds, observation)];
+    return thresholds === undefined
+      ? []
+      : [countedOf(context, check, look, judged(check, thresholds, observation))];
   });
   const ignored = look.observations.length - findings.length;
   if (findings.some((finding) => finding.severity !== 'ok')) return findings;
   // One line for all that is well; a single value is shown with it.
   const [only, ...others] = findings;
-  const base = only !== undefined && others.length === 0 ? only : countedOf(context, check, findingOf(check));
+  const base =
+    only !== undefined && others.length === 0 ? only : countedOf(context, check, look, findingOf(check));
   // What the summary says of all is not said of those.
   const except = ignored === 0 ? '' : `; ${String(ignored)} ignored as configured`;
   return [{ ...base, severity: 'ok', message: `${look.summary}${except}` }];
 }
 
-function judged(
-  context: RunContext,
-  check: Check,
-  thresholds: Thresholds | null,
-  observation: Observation,
-): Finding {
+function judged(check: Check, thresholds: Thresholds | null, observation: Observation): Finding {
   const { value } = observation;
   const severity =
     observation.severity ??
     (value === null ? 'unknown' : thresholds === null ? 'warn' : judgeValue(value, thresholds));
   const isWell = severity === 'ok';
-  return countedOf(context, check, {
+  return {
     ...findingOf(check),
     object: observation.object,
     severity,
@@ -140,12 +138,12 @@ function judged(
     detail: observation.detail ?? null,
     advice: isWell ? null : (observation.advice ?? check.advice),
     mend: isWell ? null : (observation.mend ?? null),
-  });
+  };
 }
 
-function countedOf({ facts }: RunContext, check: Check, finding: Finding): Finding {
+function countedOf({ facts }: RunContext, check: Check, look: Look, finding: Finding): Finding {
   const isCounted = check.isCounted === true || check.countedHours !== undefined;
-  return isCounted ? { ...finding, countedSince: countedSince(facts) } : finding;
+  return isCounted ? { ...finding, countedSince: look.countedSince ?? countedSince(facts) } : finding;
 }
 
 /** Why a question has no answer. Throws what ends the whole run. */

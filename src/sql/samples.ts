@@ -2,13 +2,14 @@ import type { Db } from '../pg/connection.ts';
 import { ident, literal } from './quote.ts';
 import { askQuickly } from './quick.ts';
 
-/** What is sampled every day. */
-export const sampleKinds = ['disk', 'sequence', 'xid', 'database', 'table'] as const;
+/** What is sampled every day and has a forecast. */
+export const sampleKinds = ['disk', 'sequence', 'xid', 'multixact', 'database', 'table'] as const;
 export type SampleKind = (typeof sampleKinds)[number];
 
 /** A figure of one day. */
 export interface Sample {
-  kind: SampleKind;
+  /** A counter is what later ones are compared with. */
+  kind: SampleKind | 'counter';
   object: string;
   value: bigint;
   /** Where it must not come to; null where there is no such value. */
@@ -16,22 +17,31 @@ export interface Sample {
 }
 
 /**
- * The size of this database, and the transactions so far with the one at which the server takes no more unless something
- * is frozen: three million before 2^31 from the oldest unfrozen one ("Preventing Transaction ID Wraparound Failures").
- * PostgreSQL 14 and later. Privilege: CONNECT. Locks: none.
+ * The size of this database, and the transaction ids and multixact ids so far with the ones at which the server gives no
+ * more unless something is frozen: three million before 2^31 from the oldest ("Preventing Transaction ID Wraparound
+ * Failures"). Multixact ids begin anew at 2^32. PostgreSQL 14 and later. Privilege: CONNECT. Locks: none.
  */
 export async function listServerSamples(db: Db): Promise<Sample[]> {
   return await askQuickly<Sample>(db, {
     text: `/* dbops:samples.server */
       with transaction as (
-        select pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::text::int8 as value)
+        select pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::text::int8 as value),
+      multixact as (
+        select (d.datminmxid::text::int8 + pg_catalog.mxid_age(d.datminmxid)) % 4294967296 as value
+          from pg_catalog.pg_database as d
+         where d.datname = pg_catalog.current_database())
       select 'database' as kind, pg_catalog.current_database()::text as object,
              pg_catalog.pg_database_size(pg_catalog.current_database()) as value, null::int8 as bound
       union all
       select 'xid', 'cluster', t.value,
              t.value + 2147483647 - 3000000 - (select pg_catalog.max(pg_catalog.age(d.datfrozenxid))
                                                  from pg_catalog.pg_database as d)
-        from transaction as t`,
+        from transaction as t
+      union all
+      select 'multixact', 'cluster', m.value,
+             m.value + 2147483647 - 3000000 - (select pg_catalog.max(pg_catalog.mxid_age(d.datminmxid))
+                                                 from pg_catalog.pg_database as d)
+        from multixact as m`,
   });
 }
 
@@ -55,7 +65,7 @@ export function sampleStatements(
 }
 
 export interface SampleRow {
-  kind: SampleKind;
+  kind: Sample['kind'];
   object: string;
   takenAt: Date;
   value: number;
@@ -71,5 +81,28 @@ export async function listSamples(db: Db, schema: string, since: Date): Promise<
        where s.taken_at >= $1
        order by s.kind, s.object, s.taken_at`,
     values: [since],
+  });
+}
+
+export interface CounterSampleRow {
+  object: string;
+  takenAt: Date;
+  value: number;
+}
+
+/** The newest counters that were sampled within some time. Privilege: SELECT. Locks: ACCESS SHARE on the table. */
+export async function listCounterSamples(
+  db: Db,
+  schema: string,
+  { from, to }: { from: Date; to: Date },
+): Promise<CounterSampleRow[]> {
+  return await db.query<CounterSampleRow>({
+    text: `/* dbops:samples.counters */
+      select s.object, s.taken_at as "takenAt", s.value::float8 as value
+        from ${ident(schema)}.sample as s
+       where s.kind = 'counter'
+         and s.taken_at = (select pg_catalog.max(n.taken_at) from ${ident(schema)}.sample as n
+                            where n.kind = 'counter' and n.taken_at between $1 and $2)`,
+    values: [from, to],
   });
 }

@@ -77,7 +77,7 @@ function days(count: number): string {
 }
 
 function human({ kind }: ObjectForecast, value: number): string {
-  return kind === 'sequence' || kind === 'xid' ? humanCount(value) : humanBytes(value);
+  return ['sequence', 'xid', 'multixact'].includes(kind) ? humanCount(value) : humanBytes(value);
 }
 
 function signed(row: ObjectForecast, value: number): string {

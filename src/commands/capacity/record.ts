@@ -9,7 +9,7 @@ export const command = defineCommand({
     { command: 'dbops capacity record --dry-run', about: 'what would be recorded, as a psql script' },
   ],
   notes:
-    'Sizes of the database, of its 500 largest tables and of the disk, sequences and transaction ids; kept for 400 days.',
+    'Sizes of the database, of its 500 largest tables and of the disk, sequences, transaction ids, and counters that health compares; kept for 400 days.',
   declare: addDryRun,
   async run({ options, job, dryRun }): Promise<Result> {
     const context = await job(null);

@@ -4,7 +4,7 @@ import { findStateVersion } from '../../sql/state.ts';
 import { forecast, type Forecast, type Point } from './forecast.ts';
 
 /** The version of the state schema that has samples. */
-const sampleVersion = 4;
+export const sampleVersion = 4;
 
 export interface ObjectForecast extends Forecast {
   kind: SampleKind;
@@ -31,7 +31,7 @@ export async function listForecasts(
   const since = new Date(now.getTime() - days * 86_400_000);
   const series = new Map<string, { kind: SampleKind; object: string; points: Point[] }>();
   for (const { kind, object, takenAt, value, bound } of await listSamples(db, schema, since)) {
-    if (!kinds.includes(kind)) continue;
+    if (kind === 'counter' || !kinds.includes(kind)) continue;
     const key = `${kind} ${object}`;
     const known = series.get(key) ?? { kind, object, points: [] };
     known.points.push({ at: takenAt, value, bound });
@@ -49,12 +49,22 @@ function forecastOf({
   object: string;
   points: Point[];
 }): ObjectForecast {
-  const made = forecast(points);
+  const made = forecast(kind === 'multixact' ? unwrapped(points) : points);
   const last = points.at(-1)?.at.getTime() ?? 0;
   const end = made.daysUntil === null ? Infinity : last + made.daysUntil.likely * 86_400_000;
   // A date has its limits, and so has a forecast: beyond a century there is no end in sight.
   const isInSight = end - last < 100 * 366 * 86_400_000;
   return { kind, object, ...made, reachedAt: isInSight ? new Date(end) : null };
+}
+
+/** Multixact ids begin anew at 2^32: a fall by more than half of that is no fall. */
+function unwrapped(points: Point[]): Point[] {
+  let turns = 0;
+  return points.map(({ at, value, bound }, index) => {
+    if (value < (points[index - 1]?.value ?? 0) - 2 ** 31) turns += 1;
+    const ahead = turns * 2 ** 32;
+    return { at, value: value + ahead, bound: bound === null ? null : bound + ahead };
+  });
 }
 
 function byUrgency(a: ObjectForecast, b: ObjectForecast): number {

@@ -7,10 +7,12 @@ import { applyChanges } from '../../plan/apply.ts';
 import { quietStep, transactionChange, type Change } from '../../plan/step.ts';
 import { isOtherHost } from '../../process/this-host.ts';
 import { getServerPlaces } from '../../sql/health-disk.ts';
+import { getHealthFacts } from '../../sql/health-facts.ts';
 import { listTableSizes } from '../../sql/inspect-sizes.ts';
 import { ident } from '../../sql/quote.ts';
 import { askOnlyQuickly } from '../../sql/quick.ts';
 import { listServerSamples, sampleStatements, type Sample } from '../../sql/samples.ts';
+import { counterSamples, readCheckpointCounters, readDatabaseCounters } from '../counters.ts';
 import { readSequences } from '../sequence-values.ts';
 
 /** The largest tables are those that fill a disk; a row a day for each of ten thousand would be a table of that kind. */
@@ -37,6 +39,7 @@ export async function planRecording({
   const samples = [
     ...(await listServerSamples(db)),
     ...sequences.samples,
+    ...(await sampleCounters(db)),
     // A size that is not known now would look like a jump.
     ...tables.filter(({ isEstimated }) => !isEstimated).map(tableSample),
     ...disks.samples,
@@ -71,6 +74,15 @@ function tableSample({
   totalBytes: number;
 }): Sample {
   return { kind: 'table', object: `${schema}.${name}`, value: BigInt(totalBytes), bound: null };
+}
+
+/** What health compares a day later: rates are told from two looks, not from one. */
+async function sampleCounters(db: Db): Promise<Sample[]> {
+  const facts = await getHealthFacts(db);
+  return [
+    ...counterSamples(await readDatabaseCounters({ db, facts })),
+    ...counterSamples(await readCheckpointCounters({ db })),
+  ];
 }
 
 /** The nearest number to 2^63 - 1 is 2^63, for which int8 has no room. */

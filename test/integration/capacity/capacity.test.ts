@@ -75,10 +75,25 @@ describe('capacity', () => {
     });
     expect(all.map(({ kind }) => kind)).toEqual(expect.arrayContaining(['database', 'xid']));
     expect(all.find(({ kind }) => kind === 'xid')?.bound).toBeGreaterThan(2e9);
+    // Nothing shared rows in between.
+    expect(all.find(({ kind }) => kind === 'multixact')?.bound).toBeGreaterThan(2e9);
     expect(
       (await forecasts(day(8), 7)).every(({ trend, spanDays }) => trend !== 'too young' || spanDays < 7),
     ).toBe(true);
     expect((await forecasts(day(6))).length).toBeGreaterThan(0);
+  });
+
+  it('goes on counting multixact ids when they begin anew', async () => {
+    const last = 2 ** 32 - 1_000_000;
+    for (const count of [0, 1, 2, 3, 4, 5, 6, 7, 8]) {
+      const value = BigInt((last + count * 300_000) % 2 ** 32);
+      const sample = { kind: 'multixact' as const, object: 'wrapped', value, bound: value + 2_000_000_000n };
+      for (const sql of sampleStatements('dbops', [sample], { takenAt: day(count), oldest: '2020-01-01' }))
+        await db.execute(sql);
+    }
+    const found = (await forecasts(day(8))).find(({ object }) => object === 'wrapped');
+    expect(found).toMatchObject({ trend: 'growing', perDay: { likely: 300_000 } });
+    expect(found?.daysUntil?.likely).toBeCloseTo(2_000_000_000 / 300_000, 3);
   });
 
   it('drops what is older than it keeps', async () => {

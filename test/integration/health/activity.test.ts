@@ -1,7 +1,11 @@
 // What health says of what a database has counted, and of its extensions.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { defaultSettings } from '../../../src/config/settings.ts';
+import { applyRecording, planRecording } from '../../../src/health/capacity/record.ts';
+import { connect } from '../../../src/pg/connection.ts';
 import { createDatabase, openSession, waitUntil, type TestDatabase } from '../../support/database.ts';
-import { createRole, findingOf, findingsOf } from '../../support/health.ts';
+import { createRole, findingOf, findingsOf, type TestRole } from '../../support/health.ts';
+import { jobOf } from '../../support/job.ts';
 
 let db: TestDatabase;
 beforeAll(async () => {
@@ -124,6 +128,54 @@ describe('activity', () => {
     expect(found.severity).toBe('warn');
     expect(found.observed).toBeGreaterThan(40);
   });
+});
+
+describe('a sample of a day ago', () => {
+  const ids = ['activity.deadlocks', 'activity.rollbacks'];
+  const ask = async (as?: TestRole) => {
+    const [deadlocks, rollbacks] = await findingsOf(db, ids, as === undefined ? {} : { as });
+    return { rollbacks: rollbacks!, deadlocks: deadlocks! };
+  };
+  const rollBack = 'do $$ begin for i in 1..1100 loop perform 1; rollback; end loop; end $$';
+
+  it('is what later counters are compared with, unless they count from another reset', async () => {
+    await db.query('select pg_stat_reset()');
+    await inSession([rollBack], 'xact_rollback', 1000);
+    const before = await ask();
+    expect(before.rollbacks).toMatchObject({
+      severity: 'warn',
+      detail: 'no sample of a day ago: "dbops capacity record" every day keeps them',
+    });
+    const dayAgo = new Date(Date.now() - 24 * hour);
+    await recordAt(dayAgo);
+    // Of this hour, which is no day ago.
+    await recordAt(new Date());
+    const after = await ask();
+    expect(after.rollbacks).toMatchObject({ severity: 'ok', countedSince: dayAgo });
+    expect(after.deadlocks).toMatchObject({ observed: 0, detail: null, countedSince: dayAgo });
+    expect(after.deadlocks.message).toContain(`since ${dayAgo.toISOString().slice(0, 16)}Z`);
+
+    const nobody = await createRole(db);
+    const hidden = await ask(nobody);
+    expect(hidden.rollbacks).toMatchObject({ severity: 'warn' });
+    expect(hidden.deadlocks.detail).toContain(`grant usage on schema dbops to ${nobody.name};`);
+
+    await inSession([rollBack], 'xact_rollback', 2000);
+    expect((await ask()).rollbacks).toMatchObject({ severity: 'warn', detail: null, countedSince: dayAgo });
+    await db.query('select pg_stat_reset()');
+    expect((await ask()).deadlocks.detail).toBe('the last sample counts from another reset');
+  });
+
+  async function recordAt(at: Date): Promise<void> {
+    const settings = await defaultSettings({ url: db.url });
+    const session = await connect({ ...settings.connection, applicationName: 'test' });
+    try {
+      const { context } = jobOf('capacity record', session, settings, at, {});
+      await applyRecording(context, await planRecording(context));
+    } finally {
+      await session.close();
+    }
+  }
 });
 
 describe('extensions.outdated', () => {
