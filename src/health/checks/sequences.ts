@@ -1,5 +1,5 @@
 import { humanCount } from '../../output/human.ts';
-import type { SequenceRow } from '../../sql/health-sequences.ts';
+import type { Sequence } from '../../sql/health-sequences.ts';
 import { displayName, ident, relation } from '../../sql/quote.ts';
 import { type Check, type CheckContext, type Look, type Observation } from '../check.ts';
 import { readSequences, sequencesAtOnce, type UsedSequence } from '../sequence-values.ts';
@@ -24,7 +24,7 @@ export const sequences: Check[] = [
 async function lookAtSequences({ db, floor }: Pick<CheckContext, 'db' | 'floor'>): Promise<Look> {
   const { read, unread } = await readSequences(db);
   const used = read.map((row) => ({ row, value: usedPercent(row) }));
-  const worst = Math.max(0, ...used.map(({ value }) => value));
+  const worst = used.reduce((most, { value }) => Math.max(most, value), 0);
   return {
     observations: [
       ...used
@@ -53,7 +53,7 @@ function observe(row: UsedSequence, value: number): Observation {
 }
 
 /** A last value that may not be read looks like one that is not there yet. */
-function observeUnread(unread: SequenceRow[]): Observation[] {
+function observeUnread(unread: Sequence[]): Observation[] {
   const hidden = unread.filter(({ mayRead }) => !mayRead);
   const [first] = hidden;
   const locked = unread.filter(({ mayRead }) => mayRead);
