@@ -27,37 +27,37 @@ export function largeTables(least: number): Query {
               where l.mode = 'AccessExclusiveLock' and l.locktype = 'relation'
                 and l.database = (select d.oid from pg_catalog.pg_database as d
                                    where d.datname = pg_catalog.current_database())),
-           parts as (
-             select c.oid, c.oid as part, c.relpages, c.reltuples from pg_catalog.pg_class as c
-              where c.relkind in ('r', 'm') and c.relpersistence <> 't'
-              union all
-             select c.oid, t.oid, t.relpages, 0 from pg_catalog.pg_class as c
-               join pg_catalog.pg_class as t on t.oid = c.reltoastrelid
-              where c.relkind in ('r', 'm') and c.relpersistence <> 't'
-              union all
-             select i.indrelid, x.oid, x.relpages, 0 from pg_catalog.pg_index as i
-               join pg_catalog.pg_class as x on x.oid = i.indexrelid),
+           indexed as materialized (
+             select i.indrelid as oid, pg_catalog.sum(x.relpages) as pages,
+                    pg_catalog.bool_or(x.oid in (select h.oid from held as h)) as is_held
+               from pg_catalog.pg_index as i
+               join pg_catalog.pg_class as x on x.oid = i.indexrelid and x.relkind = 'i'
+              group by i.indrelid),
            estimated as (
-             select p.oid,
-                    pg_catalog.sum(p.relpages::int8) * pg_catalog.current_setting('block_size')::int8 as bytes,
-                    pg_catalog.bool_or(p.reltuples < 0) as is_young,
-                    pg_catalog.bool_or(p.part in (select h.oid from held as h)) as is_held
-               from parts as p
-              group by p.oid),
-           sized as (
-             select e.oid, e.is_held,
+             select c.oid, c.relnamespace, c.relname, c.relpages, c.relispartition, c.reltuples < 0 as is_young,
+                    pg_catalog.current_setting('block_size')::int8
+                      * (c.relpages::int8 + coalesce(t.relpages, 0) + coalesce(x.pages, 0) + coalesce(y.pages, 0)) as bytes,
+                    coalesce(c.oid in (select h.oid from held as h) or t.oid in (select h.oid from held as h)
+                             or x.is_held or y.is_held, false) as is_held
+               from pg_catalog.pg_class as c
+               left join pg_catalog.pg_class as t on t.oid = c.reltoastrelid and t.relkind = 't'
+               left join indexed as x on x.oid = c.oid
+               left join indexed as y on y.oid = t.oid
+              where c.relkind in ('r', 'm') and c.relpersistence <> 't'),
+           measured as (
+             select e.oid, e.relnamespace, e.relname, e.relpages, e.relispartition, e.is_held,
                     case when e.is_held or not (e.is_young or e.bytes >= $1::float8 / 8) then e.bytes
-                         else coalesce(pg_catalog.pg_total_relation_size(e.oid), 0) end as bytes,
-                    (pg_catalog.count(*) over ())::float8 as tables
-               from estimated as e
-               join pg_catalog.pg_class as c on c.oid = e.oid and c.relkind in ('r', 'm'))
-      select n.nspname::text as schema, c.relname::text as name, s.bytes::float8 as bytes,
-             (greatest(c.relpages, 0)::int8 * pg_catalog.current_setting('block_size')::int8)::float8 as "heapBytes",
-             c.relispartition as "isPartition", s.is_held as "isEstimated", s.tables
-        from sized as s
-        join pg_catalog.pg_class as c on c.oid = s.oid
-        join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
-       where s.bytes >= $1::float8 or s.bytes = (select pg_catalog.max(m.bytes) from sized as m)
+                         else coalesce(pg_catalog.pg_total_relation_size(e.oid), 0) end as bytes
+               from estimated as e),
+           compared as (
+             select m.*, pg_catalog.max(m.bytes) over () as most, pg_catalog.count(*) over () as tables
+               from measured as m)
+      select n.nspname::text as schema, s.relname::text as name, s.bytes::float8 as bytes,
+             (greatest(s.relpages, 0)::int8 * pg_catalog.current_setting('block_size')::int8)::float8 as "heapBytes",
+             s.relispartition as "isPartition", s.is_held as "isEstimated", s.tables::float8 as tables
+        from compared as s
+        join pg_catalog.pg_namespace as n on n.oid = s.relnamespace
+       where s.bytes >= $1::float8 or s.bytes = s.most
        order by s.bytes desc, 1, 2
        limit 100`,
     values: [least],

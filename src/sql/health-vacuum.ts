@@ -52,6 +52,7 @@ const works = {
                        ('dead rows in TOAST', l.toast_dead, l.toast_vacuum_trigger)`,
   analyze: `('changed rows', l.modified, l.analyze_trigger)`,
 };
+const counters = { vacuum: 'l.dead, l.inserted, l.toast_dead', analyze: 'l.modified' };
 
 /**
  * The 20 tables that are furthest beyond the line at which autovacuum vacuums or analyzes them, from a share of that line in
@@ -71,6 +72,8 @@ export function overdue(work: keyof typeof works, versionNum: number, leastPerce
                 where v.rows >= $2 and v.rows * 100 >= $1 * v.line
                 order by v.rows / nullif(v.line, 0) desc nulls first limit 1) as w
        where l.kind <> 'p' and not l.is_temporary
+         -- Of thousands of tables few have so many: the others need no line.
+         and greatest(${counters[work]}) >= $2
        order by w.rows / nullif(w.line, 0) desc nulls first, l.schema, l.name
        limit 20`,
     values: [leastPercent, fewRows],

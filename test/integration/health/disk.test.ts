@@ -55,4 +55,15 @@ test('large tables are found with TOAST and indexes; one that somebody holds is 
   const held = await findingOf(db, 'sizes.tables', { ...sizes, as: await createRole(db) });
   expect(held).toMatchObject({ object: 'public.large', severity: 'warn' });
   expect(held.detail).toContain('holds it alone');
+  await holder.query('rollback');
+  // REINDEX of the TOAST table: a size of the table would wait for its index.
+  await holder.begin();
+  const [toast] = await holder.query<{ name: string }>(
+    `select reltoastrelid::regclass::text as name from pg_class where oid = 'large'::regclass`,
+  );
+  await holder.query(`reindex index ${toast?.name ?? ''}_index`);
+  expect(await findingOf(db, 'sizes.tables', sizes)).toMatchObject({
+    object: 'public.large',
+    severity: 'warn',
+  });
 });
