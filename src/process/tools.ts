@@ -80,7 +80,9 @@ async function versionOf(path: string): Promise<string | undefined> {
     timeout: timeoutMs,
     stdin: 'ignore',
   });
-  return /(\d+(?:\.\d+)+|\b\d+(?:devel|beta\d|rc\d))/.exec(result.stdout ?? '')?.[1];
+  // pzstd tells it on stderr; what cannot run has other numbers to tell there.
+  const said = result.stdout || (result.failed ? '' : result.stderr);
+  return /(\d+(?:\.\d+)+|\b\d+(?:devel|beta\d|rc\d))/.exec(said ?? '')?.[1];
 }
 
 /**

@@ -14,6 +14,7 @@ import {
   verifyUnpacked,
   walsender,
   whyNoBasebackup,
+  whyNoPzstd,
   type PhysicalSite,
 } from '../support/physical.ts';
 
@@ -87,18 +88,47 @@ describe('a program', () => {
     ],
     ['pg_basebackup', 'writes something else', 'head -c 5000000 /dev/zero', /no whole base backup/],
     [
+      'pzstd',
+      'is killed in the middle',
+      '"$real" "$@" | head -c 70000; kill -9 $$',
+      /pzstd was ended by SIGKILL/,
+    ],
+    ['pzstd', 'fails at its end', '"$real" "$@"; exit 3', /pzstd ended with exit code 3/],
+    [
+      'pzstd',
+      'loses a part and says that all is well',
+      '"$real" "$@" | { head -c 70000; cat >/dev/null; }',
+      /base\.tar\.zst in store "cold" is damaged/,
+    ],
+  ] as const)('%s %s', async (name, _, script, words) => {
+    if (name === 'pzstd' && whyNoPzstd() !== undefined) return;
+    programs.replace(name, script);
+    const { code, stderr } = await site.run(createBase, programs.env);
+    expect([code, stderr]).toEqual([7, expect.stringMatching(words)]);
+    expect(backupFiles(site)).toEqual([]);
+    expect(await lastState()).toBe('failed');
+  });
+
+  it.each([
+    [
+      'pg_basebackup',
+      'writes a part and says that all is well',
+      '"$real" "$@" | head -c 300000',
+      /no whole base backup/,
+    ],
+    ['pg_basebackup', 'writes something else', 'head -c 5000000 /dev/zero', /no whole base backup/],
+    [
       'zstd',
       'is killed in the middle',
       '"$real" "$@" | head -c 70000; kill -9 $$',
       /zstd was ended by SIGKILL/,
     ],
     ['zstd', 'fails at its end', '"$real" "$@"; exit 3', /zstd ended with exit code 3/],
-  ] as const)('%s %s', async (name, _, script, words) => {
+  ] as const)('%s %s, where there is no pzstd', async (name, _, script, words) => {
     programs.replace(name, script);
-    const { code, stderr } = await site.run(createBase, programs.env);
+    const { code, stderr } = await site.run(createBase, programs.envWithoutPzstd);
     expect([code, stderr]).toEqual([7, expect.stringMatching(words)]);
     expect(backupFiles(site)).toEqual([]);
-    expect(await lastState()).toBe('failed');
   });
 
   it('that failed leaves nothing to the next run', async () => {

@@ -20,6 +20,7 @@ export async function startFaultSite(): Promise<FaultSite> {
   const startAfresh = () => {
     programs.replace('pg_basebackup', undefined);
     programs.replace('zstd', undefined);
+    programs.remove('pzstd');
     fs.rmSync(path.join(site.store, site.systemIdentifier, 'backup'), { recursive: true, force: true });
   };
   return { site, programs, startAfresh };

@@ -265,11 +265,20 @@ export function backupFiles(site: PhysicalSite): string[] {
   return filesIn(path.join(site.store, site.systemIdentifier, 'backup'));
 }
 
+/** Why nothing can be tried that needs pzstd; undefined when it can. */
+export function whyNoPzstd(): string | undefined {
+  return spawnSync('pzstd', ['--version']).status === 0 ? undefined : 'pzstd is not installed';
+}
+
 /** Programs in front of the real ones on the PATH, for a site's `run`. */
 export interface ReplacedPrograms {
   env: Record<string, string>;
-  /** A shell script for pg_basebackup or zstd, which may call "$real"; undefined: the real one alone. */
-  replace: (name: 'pg_basebackup' | 'zstd', script: string | undefined) => void;
+  /** The same on a host where pzstd is not installed. */
+  envWithoutPzstd: Record<string, string>;
+  /** A shell script for a program, which may call "$real"; undefined: the real one alone. */
+  replace: (name: 'pg_basebackup' | 'zstd' | 'pzstd', script: string | undefined) => void;
+  /** Only what is installed is there again. */
+  remove: (name: 'pzstd') => void;
 }
 
 /** pg_basebackup as slow as a test needs it to act meanwhile: three seconds for an empty cluster. */
@@ -289,7 +298,18 @@ export function replacePrograms(site: PhysicalSite): ReplacedPrograms {
       mode: 0o755,
     });
   };
-  return { env: { PATH: `${bin}${path.delimiter}${searchPath}` }, replace };
+  const few = fs.mkdtempSync(path.join(site.dir, 'few-'));
+  for (const name of ['cat', 'head', 'sh', 'sleep', 'tar', 'tee', 'zstd'])
+    fs.symlinkSync(
+      execFileSync('sh', ['-c', `command -v ${name}`], { encoding: 'utf8' }).trim(),
+      path.join(few, name),
+    );
+  return {
+    env: { PATH: `${bin}${path.delimiter}${searchPath}` },
+    envWithoutPzstd: { PATH: [bin, site.server.binDir, few].join(path.delimiter) },
+    replace,
+    remove: (name) => fs.rmSync(path.join(bin, name), { force: true }),
+  };
 }
 
 /** The process of the server that sends a base backup, once it has sent something. */

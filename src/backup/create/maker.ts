@@ -1,5 +1,6 @@
+import type { Readable } from 'node:stream';
 import type { BackupKind } from '../../config/backup.ts';
-import type { Store } from '../../storage/store.ts';
+import type { GetOptions, Store } from '../../storage/store.ts';
 import type { BackupFile, BackupManifest, PgbackrestPart } from '../manifest.ts';
 import type { BackupContext } from '../context.ts';
 
@@ -54,8 +55,8 @@ export interface Sink {
    * other stores are enough, or fails.
    */
   put: (name: string, body: AsyncIterable<Uint8Array> | Uint8Array) => Promise<BackupFile>;
-  /** Reads a file back from the first store that has it. */
-  get: (name: string) => Promise<AsyncIterable<Uint8Array>>;
+  /** Reads a range of the bytes of a file back from the first store. */
+  get: (name: string, range: NonNullable<GetOptions['range']>) => Promise<Readable>;
 }
 
 /** What a maker knows of a backup once its files are stored. */

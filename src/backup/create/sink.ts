@@ -23,6 +23,6 @@ export function makeSink(copies: Copies, place: string, signal: AbortSignal): Si
       files.push(file);
       return file;
     },
-    get: async (name) => await first().get(`${place}${name}`, { signal }),
+    get: async (name, range) => await first().get(`${place}${name}`, { signal, range }),
   };
 }

@@ -5,13 +5,16 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import {
   backupFiles,
   giveTo,
+  replacePrograms,
   rowsOf,
   siteYaml,
   startSite,
   unpack,
   verifyUnpacked,
   whyNoBasebackup,
+  whyNoPzstd,
   withRestored,
+  type MadeBackup,
   type PhysicalSite,
 } from '../../support/physical.ts';
 
@@ -54,6 +57,7 @@ describe('backup create --kind base', () => {
       'template1',
     ]);
     expect(fs.readdirSync(made.folder).sort()).toEqual(['backup_manifest', 'base.tar.zst', 'manifest.json']);
+    if (whyNoPzstd() === undefined) expect(Object.keys(made.manifest.tools)).toContain('pzstd');
     const data = unpack(made);
     expect(verifyUnpacked(data, site.server)).toEqual({
       code: 0,
@@ -91,6 +95,19 @@ describe('backup create --kind base', () => {
     await withRestored(data, both, async (db) => {
       expect(await rowsOf(db)).toHaveLength(rows.length + 1);
     });
+  });
+
+  it('is the same where there is no pzstd', async (context) => {
+    if (missing !== undefined) return context.skip(missing);
+    const { code, stdout, stderr } = await site.run(
+      ['backup', 'create', '--kind', 'base', '--json'],
+      replacePrograms(site).envWithoutPzstd,
+    );
+    expect(code, stderr).toBe(0);
+    const { data } = JSON.parse(stdout) as { data: Pick<MadeBackup, 'manifest' | 'place'> };
+    expect(Object.keys(data.manifest.tools).sort()).toEqual(['pg_basebackup', 'tar', 'zstd']);
+    const unpacked = unpack({ manifest: data.manifest, folder: path.join(site.store, data.place) });
+    expect(verifyUnpacked(unpacked, { ...site.server, walDir: site.walDir })).toMatchObject({ code: 0 });
   });
 
   it('takes tablespaces, each as a tar of its own', async (context) => {

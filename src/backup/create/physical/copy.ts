@@ -3,14 +3,17 @@ import { readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DbopsError } from '../../../errors.ts';
 import { bodyOf, runPipeline, startPipeline, type Pipeline, type Stage } from '../../../process/pipeline.ts';
+import type { Tool } from '../../../process/tools.ts';
 import { withWorkDirectory } from '../../../process/work-directory.ts';
 import { isStoreFailure } from '../../../storage/copies.ts';
 import { getServerClock } from '../../../sql/physical.ts';
 import type { BackupContext } from '../../context.ts';
 import type { BackupFile } from '../../manifest.ts';
 import type { Making } from '../maker.ts';
-import { basebackupArguments, zstdArguments, type PhysicalPlan } from './plan.ts';
+import { FrameStarts } from './frames.ts';
+import { basebackupArguments, pzstdArguments, zstdArguments, type PhysicalPlan } from './plan.ts';
 import { ServerManifestReader, type ServerManifest } from './server-manifest.ts';
+import { readLastOfStored } from './stored-manifest.ts';
 import { watchBaseBackup } from './watch.ts';
 
 export const baseFile = 'base.tar.zst';
@@ -38,17 +41,49 @@ export async function copyCluster(
   plan: PhysicalPlan,
   options: CopyOptions,
 ): Promise<CopiedCluster> {
-  return plan.tablespaces.length === 0
-    ? await copyByPipe(making, plan, options)
-    : await copyByFolder(making, plan, options);
+  if (plan.tablespaces.length > 0) return await copyByFolder(making, plan, options);
+  return plan.tools.pzstd === undefined
+    ? await copyBesideTar(making, plan, options)
+    : await copyInFrames(making, plan, plan.tools.pzstd, options);
 }
 
 function compressor(context: BackupContext, plan: PhysicalPlan): Stage {
   return { path: plan.tools.zstd.path, args: zstdArguments(context) };
 }
 
-/** Extracting the manifest reads the tar to its end, where it is: what was cut off has none. */
-async function copyByPipe(
+/** The manifest is the last file of the tar: it is read back out of what was stored, and what was cut off has none. */
+async function copyInFrames(
+  making: Making,
+  plan: PhysicalPlan,
+  pzstd: Tool,
+  { parentManifest }: CopyOptions,
+): Promise<CopiedCluster> {
+  const { context, id, sink } = making;
+  const { pg_basebackup, zstd } = plan.tools;
+  const args = basebackupArguments(plan, { id, target: '-', parentManifest });
+  const stages: Stage[] = [
+    { path: pg_basebackup.path, args },
+    { path: pzstd.path, args: pzstdArguments(context) },
+  ];
+  const frames = new FrameStarts();
+  const { result: base, stoppedAt } = await whileWatched(
+    making,
+    stages,
+    async (running) => await sink.put(baseFile, frames.through(bodyOf(running))),
+  );
+  const tar = { file: baseFile, sizeBytes: base.sizeBytes, frames, zstd: zstd.path };
+  const manifest = await readLastOfStored(making, tar, manifestFile);
+  if (manifest === undefined) throw notWhole(`it does not end with ${manifestFile}`);
+  const reader = new ServerManifestReader();
+  await sink.put(manifestFile, reader.through(manifest));
+  return { manifest: reader.result(), base, stoppedAt };
+}
+
+/**
+ * Where there is no pzstd, tar extracts the manifest from a copy of the stream, which takes a quarter longer. It reads the
+ * tar to its end, where the manifest is: what was cut off has none.
+ */
+async function copyBesideTar(
   making: Making,
   plan: PhysicalPlan,
   { parentManifest }: CopyOptions,
@@ -157,11 +192,7 @@ async function whileWatched<T>(
 /** tar fails where pg_basebackup ended with 0 and wrote something else than a base backup. */
 function inOurWords(error: unknown): unknown {
   if (!(error instanceof DbopsError) || error.code !== 'tool_failed') return error;
-  if (error.message.startsWith('tar '))
-    return new DbopsError('tool_failed', 'what pg_basebackup wrote is no whole base backup', {
-      detail: error.detail,
-      cause: error,
-    });
+  if (error.message.startsWith('tar ')) return notWhole(error.detail, error);
   const words = error.detail ?? '';
   // wal_keep_size or a slot would have kept it.
   if (!/requested WAL segment \S+ has already been removed|could not find WAL file/.test(words)) return error;
@@ -170,6 +201,10 @@ function inOurWords(error: unknown): unknown {
     hint: 'Raise wal_keep_size above what is written during a backup, or let the WAL be archived: see "dbops wal commands".',
     cause: error,
   });
+}
+
+function notWhole(detail: string | undefined, cause?: DbopsError): DbopsError {
+  return new DbopsError('tool_failed', 'what pg_basebackup wrote is no whole base backup', { detail, cause });
 }
 
 /** A tablespace that was made after the plan would be missing in the manifest. */

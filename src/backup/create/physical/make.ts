@@ -45,7 +45,9 @@ async function make(making: Making, plan: PhysicalPlan): Promise<Made> {
     await waitForSegments(context, plan.systemIdentifier, names);
   }
   const tools = Object.fromEntries(
-    Object.values<Tool>({ ...plan.tools }).map((tool) => [tool.name, tool.version ?? 'unknown']),
+    Object.values<Tool | undefined>({ ...plan.tools })
+      .filter((tool) => tool !== undefined)
+      .map((tool) => [tool.name, tool.version ?? 'unknown']),
   );
   return { tools, logical: null, physical, pgbackrest: null };
 }

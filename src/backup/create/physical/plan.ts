@@ -21,6 +21,8 @@ export interface PhysicalTools {
   pg_basebackup: Tool;
   zstd: Tool;
   tar: Tool;
+  /** Comes with zstd on most systems; what it compresses on several threads begins anew now and then. */
+  pzstd: Tool | undefined;
 }
 
 export interface PhysicalPlan extends BackupPlan {
@@ -54,7 +56,9 @@ export async function planPhysical(context: BackupContext, wish: BackupWish): Pr
   }
   const major = Math.floor(db.server.versionNum / 10_000);
   const names = ['pg_basebackup', 'zstd', 'tar'] as const;
-  const tools = pickClientTools(await context.findTools([...names]), major, [...names]);
+  const found = await context.findTools([...names, 'pzstd']);
+  const pzstd = found.find((tool) => tool.name === 'pzstd' && tool.version !== undefined);
+  const tools = { ...pickClientTools(found, major, [...names]), pzstd };
   const parent =
     wish.kind === 'incremental'
       ? await findParent(context, wish, { systemIdentifier, timeline: walsender.timeline, facts })
@@ -88,10 +92,12 @@ function describe(context: BackupContext, plan: Omit<PhysicalPlan, 'steps'>): st
   });
   const make = `${tools.pg_basebackup.path} ${args.map(shown).join(' ')}`;
   const compress = `${tools.zstd.path} ${zstdArguments(context).join(' ')}`;
+  const compressStream =
+    tools.pzstd === undefined ? compress : `${tools.pzstd.path} ${pzstdArguments(context).join(' ')}`;
   return [
     ...(parent === undefined ? [] : [`-- builds on ${parent.id}`]),
     ...(isStreamed
-      ? [`${make} | ${compress} > base.tar.zst`]
+      ? [`${make} | ${compressStream} > base.tar.zst`]
       : [
           make,
           ...['base', ...tablespaces.map((item) => item.oid)].map(
@@ -132,4 +138,9 @@ export function basebackupArguments(
 /** Two threads by default: the compressor is the slowest of the programs. */
 export function zstdArguments(context: Pick<BackupContext, 'settings' | 'jobs'>): string[] {
   return ['-q', `-${String(context.settings.backup.compressionLevel)}`, `-T${String(context.jobs)}`, '-c'];
+}
+
+/** The same of pzstd. Its frames are independent of each other, and zstd reads them as one file. */
+export function pzstdArguments(context: Pick<BackupContext, 'settings' | 'jobs'>): string[] {
+  return ['-q', `-${String(context.settings.backup.compressionLevel)}`, '-p', String(context.jobs), '-c'];
 }
