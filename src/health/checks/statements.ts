@@ -1,17 +1,12 @@
-import { DbopsError } from '../../errors.ts';
+import { findStatements, statementsPause, type StatementsObstacle } from '../../inspect/statements.ts';
 import { humanCount, humanSeconds } from '../../output/human.ts';
-import { sqlStateOf } from '../../pg/sqlstate.ts';
 import { slowStatements, type SlowStatementRow, type StatementsRow } from '../../sql/health-statements.ts';
-import { ident } from '../../sql/quote.ts';
-import type { Check, CheckContext, Look, Observation } from '../check.ts';
+import { statementsFacts, type StatementsFacts } from '../../sql/statements-facts.ts';
+import type { Check, CheckContext, Look } from '../check.ts';
 
-const extension = 'pg_stat_statements';
 /** Once a night is no habit, and a first call may have read all from disk. */
 const leastCalls = 5;
 const limit = 20;
-
-const preload =
-  'Add pg_stat_statements to shared_preload_libraries, restart the server, and create the extension in this database.';
 
 export const statements: Check[] = [
   {
@@ -30,47 +25,23 @@ export const statements: Check[] = [
   },
 ];
 
-async function look({ db, facts, floor, now }: CheckContext): Promise<Look> {
-  const found = facts.extensions.find(({ name }) => name === extension);
-  if (found === undefined)
-    return unknown(`the extension ${extension} is not in database "${db.server.database}"`, {
-      advice: preload,
-      mend: `create extension ${extension};`,
-    });
-  if (!isNewEnough(found.version))
-    return unknown(`the extension ${extension} is still of version ${found.version}, and it takes 1.9`, {
-      advice: 'The server was upgraded and the extension was not.',
-      mend: `alter extension ${extension} update;`,
-    });
-  try {
-    const [row] = await db.query<StatementsRow>(
-      slowStatements(found.schema, { least: floor, calls: leastCalls, limit }),
-    );
-    if (row === undefined) throw new Error('the server answered with no row');
-    return judge(row, now);
-  } catch (error) {
-    if (!(error instanceof DbopsError)) throw error;
-    const state = sqlStateOf(error);
-    // The extension is there, and its library was not loaded when the server started.
-    if (state === '55000')
-      return unknown(`the library of ${extension} is not loaded: nothing is counted`, { advice: preload });
-    if (state === '42501')
-      return unknown(`role "${db.server.user}" may not use the schema "${found.schema}" of ${extension}`, {
-        advice: 'Give the role what it takes, as the owner of the schema.',
-        mend: `grant usage on schema ${ident(found.schema)} to ${ident(db.server.user)};`,
-      });
-    throw error;
-  }
+async function look({ db, floor, now }: CheckContext): Promise<Look> {
+  const [facts] = await db.query<StatementsFacts>(statementsFacts());
+  if (facts === undefined) throw new Error('the server answered with no row');
+  const found = findStatements(facts, db.server);
+  if ('message' in found) return unknown(found);
+  const pause = statementsPause(facts);
+  if (pause !== undefined) return unknown(pause);
+  const [row] = await db.query<StatementsRow>(
+    slowStatements(found.schema, { least: floor, calls: leastCalls, limit }),
+  );
+  if (row === undefined) throw new Error('the server answered with no row');
+  return judge(row, now);
 }
 
-function unknown(message: string, rest: Pick<Observation, 'advice' | 'mend'>): Look {
-  return { observations: [{ object: null, value: null, message, ...rest }], summary: message };
-}
-
-/** 1.9 came with PostgreSQL 14. */
-function isNewEnough(version: string): boolean {
-  const [major = 0, minor = 0] = version.split('.').map(Number);
-  return major > 1 || (major === 1 && minor >= 9);
+function unknown({ message, advice, load, mend }: StatementsObstacle): Look {
+  const observation = { object: null, value: null, message, advice, mend: mend ?? load ?? undefined };
+  return { observations: [observation], summary: message };
 }
 
 function judge({ counted, countedSince, evictions, slow }: StatementsRow, now: Date): Look {

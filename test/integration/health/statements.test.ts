@@ -75,9 +75,19 @@ test('a server without it is unknown, with what makes it known', async () => {
 });
 
 test('an extension that stayed behind an upgrade is unknown', async () => {
-  const facts = { extensions: [{ name: 'pg_stat_statements', schema: 'public', version: '1.8' }] };
-  expect(await findingOf(without, 'statements.slow', { facts })).toMatchObject({
+  await without.query('drop extension if exists pg_stat_statements');
+  await without.query("create extension pg_stat_statements version '1.8'");
+  expect(await findingOf(without, 'statements.slow')).toMatchObject({
     severity: 'unknown',
     mend: 'alter extension pg_stat_statements update;',
   });
+});
+
+test('statements that are no longer counted are unknown, not few', async () => {
+  await on.query("alter database postgres set compute_query_id = 'off'");
+  expect(await findingOf(on, 'statements.slow', slow)).toMatchObject({
+    severity: 'unknown',
+    mend: "alter system set compute_query_id = 'auto'; select pg_reload_conf();",
+  });
+  await on.query('alter database postgres reset compute_query_id');
 });

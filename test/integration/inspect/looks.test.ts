@@ -170,7 +170,15 @@ describe('inspect slow', () => {
   it('says what it takes where its library was not loaded', async () => {
     await database.query('create extension pg_stat_statements');
     const { missing } = await lookAtStatements(db, { sort: 'total', limit: 5, now: new Date() });
-    expect(missing).toContain('was not loaded when the server started');
+    expect(missing).toContain('the library of pg_stat_statements is not loaded');
+    expect(missing).toMatch(/^alter system set shared_preload_libraries = .*'pg_stat_statements';/m);
+    const role = await createRole(database);
+    const blind = await open(role.url);
+    const unread = await lookAtStatements(blind, { sort: 'total', limit: 5, now: new Date() });
+    await blind.close();
+    // What would replace the libraries that are loaded is not for copying.
+    expect(unread.missing).not.toContain('alter system');
+    expect(unread.missing).toContain('keep what is there');
     await database.query('drop extension pg_stat_statements');
   });
 });

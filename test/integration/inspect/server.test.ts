@@ -68,10 +68,18 @@ describe('a server of its own', () => {
     const url = new URL(server.url);
     url.username = 'blind';
     const blind = await open(url.href);
+    expect((await lookAtStatements(blind, { sort: 'mean', limit: 5, now: new Date() })).missing).toContain(
+      'grant usage on schema stats to blind;',
+    );
     await own.query('grant usage on schema stats to blind');
     const hidden = await lookAtStatements(blind, { sort: 'mean', limit: 5, now: new Date() });
     await blind.close();
     expect(hidden.rows.some(({ isHidden }) => isHidden)).toBe(true);
     expect(hidden.unseen[0]).toContain('grant pg_read_all_stats to blind;');
+    await own.query("alter database postgres set pg_stat_statements.track = 'none'");
+    const paused = await open(server.url);
+    const { unseen: said } = await lookAtStatements(paused, { sort: 'mean', limit: 5, now: new Date() });
+    await paused.close();
+    expect(said[0]).toMatch(/^pg_stat_statements.track is none: nothing is counted: alter system set/);
   });
 });
