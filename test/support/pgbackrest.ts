@@ -5,7 +5,7 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import type { Server } from '../../scripts/lib/postgres-server.mjs';
-import { startPrivateServer, waitUntil, type Querier } from './database.ts';
+import { serverVersion, startPrivateServer, waitUntil, type Querier } from './database.ts';
 
 export interface PgbackrestSite {
   server: Server;
@@ -25,13 +25,18 @@ export interface PgbackrestSite {
   stop: () => Promise<void>;
 }
 
+/** The first pgBackRest for each major of the server. It refuses a server that came after it. */
+const firstFor: Record<number, number> = { 14: 2.45, 15: 2.45, 16: 2.48, 17: 2.54, 18: 2.57 };
+
 /** Why there is no pgBackRest here; undefined where there is one. Tests skip with it: `context.skip(reason)`. */
 export function whyNoPgbackrest(): string | undefined {
   const found = spawnSync('pgbackrest', ['version'], { encoding: 'utf8' });
   const version = /^pgBackRest (\d+\.\d+)/.exec(found.stdout ?? '')?.[1];
   if (version === undefined) return 'pgbackrest is not installed';
-  if (Number(version) < 2.45) return `pgbackrest ${version} is installed, and 2.45 is needed`;
-  return undefined;
+  const major = Math.floor(serverVersion() / 10_000);
+  const needed = firstFor[major] ?? Infinity;
+  if (Number(version) >= needed) return undefined;
+  return `pgbackrest ${version} is installed, and PostgreSQL ${major} takes ${needed}`;
 }
 
 /** Starts a server with page checksums and a stanza, of which nothing was backed up yet. */
