@@ -5,6 +5,7 @@ import { withClient } from '../lib/database.mjs';
 import { dbopsProgram, runDbops } from '../lib/dbops.mjs';
 import { median, runWatched } from '../lib/measure.mjs';
 import { megabytes, milliseconds, seconds } from '../lib/report.mjs';
+import { stall } from './stall.mjs';
 
 const TABLES = 10_000;
 const SMALL_TABLES = 400;
@@ -42,7 +43,7 @@ const PEER_ACTIONS = [
 /** @typedef {import('../partition/index.mjs').Bench} Bench */
 
 /** In the order of the table. @type {import('../partition/index.mjs').Measurement[]} */
-export const measurements = [{ name: 'health', run: health }];
+export const measurements = [{ name: 'health', run: health }, stall];
 
 /** @param {Bench} bench */
 async function health(bench) {

@@ -1,10 +1,8 @@
-import { performance } from 'node:perf_hooks';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { exampleConfig } from '../../scripts/lib/ai-factory.mjs';
-import { open, waitForRow, withClient } from '../lib/database.mjs';
+import { withClient } from '../lib/database.mjs';
 import { runDbops } from '../lib/dbops.mjs';
 import { milliseconds } from '../lib/report.mjs';
-import { startWriter } from '../../scripts/lib/writer.mjs';
+import { longestStall } from '../lib/stall.mjs';
 
 const TABLE = 'public.judgment_executions';
 const READER_SECONDS = 20;
@@ -19,11 +17,15 @@ export const stall = {
   /** @param {import('./index.mjs').Bench} bench */
   async run({ example }) {
     const url = await example('stall_dbops');
-    const withDbops = await longestStall(url, async () => {
-      await runDbops(['partition', 'ensure', TABLE], { url, config: exampleConfig });
+    const withDbops = await longestStall(url, {
+      ...(await around(url)),
+      work: () => runDbops(['partition', 'ensure', TABLE], { url, config: exampleConfig }),
     });
     const seedsUrl = await example('stall_partition_of');
-    const withPartitionOf = await longestStall(seedsUrl, () => createPartitionOf(seedsUrl));
+    const withPartitionOf = await longestStall(seedsUrl, {
+      ...(await around(seedsUrl)),
+      work: () => createPartitionOf(seedsUrl),
+    });
     const what = `longest stall of a writer, another session holding a ${READER_SECONDS} s SELECT on the parent`;
     return [
       {
@@ -43,42 +45,9 @@ export const stall = {
   },
 };
 
-/**
- * @param {string} url
- * @param {() => Promise<void>} work begun one second after the reader
- */
-async function longestStall(url, work) {
-  const writer = await startWriter(url, { ...(await insertInto(url)), perSecond: 100 });
-  await sleep(2000);
-  const before = performance.now();
-  const reader = await open(url);
-  const reading = reader.query(
-    `select pg_sleep(${READER_SECONDS}) from (select from ${TABLE} limit 1) as one`,
-  );
-  await withClient(url, (client) =>
-    waitForRow(
-      client,
-      `select from pg_locks where relation = '${TABLE}'::regclass and mode = 'AccessShareLock' and pid <> pg_backend_pid()
-          and pid in (select pid from pg_stat_activity where query like 'select pg_sleep%')`,
-      [],
-      { what: 'the reader to hold its lock' },
-    ),
-  );
-  await sleep(1000);
-  const started = performance.now();
-  await work();
-  const ended = performance.now();
-  await reading;
-  await reader.end();
-  await sleep(500);
-  const writes = await writer.stop();
-  if (writes.failures.length > 0) throw new Error(`a write failed: ${writes.failures[0]}`);
-  return {
-    quietMs: writes.longestMs(0, before),
-    stallMs: writes.longestMs(started),
-    workMs: ended - started,
-    writes: writes.count,
-  };
+/** @param {string} url */
+async function around(url) {
+  return { write: await insertInto(url), table: TABLE, readerSeconds: READER_SECONDS };
 }
 
 /**
