@@ -6,7 +6,7 @@ import type { Db } from '../pg/connection.ts';
 import { applyChanges } from '../plan/apply.ts';
 import type { Change } from '../plan/step.ts';
 import { findIndexDetail, type IndexDetailRow } from '../sql/index-tables.ts';
-import { invalidIndexes, type InvalidRow } from '../sql/indexes.ts';
+import { invalidIndexes, type InvalidRow } from '../sql/invalid-indexes.ts';
 import { displayName, ident, literal, relation, type RelationName } from '../sql/quote.ts';
 import { dropChange } from './changes.ts';
 

@@ -7,7 +7,7 @@ import {
   type IndexedTableRow,
   type TableIndexRow,
 } from '../sql/index-tables.ts';
-import { invalidIndexes, type InvalidRow } from '../sql/indexes.ts';
+import { invalidIndexes, type InvalidRow } from '../sql/invalid-indexes.ts';
 import { sqlStateOf } from '../pg/sqlstate.ts';
 import { displayName, ident, visible } from '../sql/quote.ts';
 import { bodyOf, plainColumns, type IndexSpec } from './spec.ts';

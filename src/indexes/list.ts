@@ -6,13 +6,12 @@ import {
   duplicateIndexes,
   foreignKeysWithoutIndex,
   indexUsage,
-  invalidIndexes,
   redundantIndexes,
   type CoveredRow,
   type IndexRow,
-  type InvalidRow,
   type MissingRow,
 } from '../sql/indexes.ts';
+import { invalidIndexes, type InvalidRow } from '../sql/invalid-indexes.ts';
 import { listDefinitions } from '../sql/index-tables.ts';
 import { displayName } from '../sql/quote.ts';
 import { undoOf } from './drop.ts';

@@ -1,7 +1,7 @@
 import type { Db, Query } from '../pg/connection.ts';
 
 /** An index by its names, as they stand in the catalog. */
-interface IndexNameRow {
+export interface IndexNameRow {
   oid: number;
   schema: string;
   table: string;
@@ -12,7 +12,7 @@ interface IndexNameRow {
 const isOurs = `n.nspname not in ('pg_catalog', 'information_schema', 'pg_toast') and t.relpersistence <> 't'`;
 
 /** pg_relation_size would wait behind ACCESS EXCLUSIVE; relpages is what VACUUM, ANALYZE and the build wrote. */
-const pageBytes = `pg_catalog.current_setting('block_size')::float8`;
+export const pageBytes = `pg_catalog.current_setting('block_size')::float8`;
 
 /** A partitioned index has neither pages nor scans of its own: those of its partitions, added up. */
 const partsOf = (versionNum: number) => `parts as materialized (
@@ -90,9 +90,6 @@ export function indexUsage(versionNum: number): Query {
        order by n.nspname, t.relname, c.relname`,
   };
 }
-
-/** Names of what REINDEX CONCURRENTLY leaves behind, with digits where a name was taken; a regular expression. */
-export const leftoverPattern = '_cc(new|old)[0-9]*$';
 
 /** An index that another one does the work of. */
 export interface CoveredRow extends IndexNameRow {
@@ -189,57 +186,6 @@ export function redundantIndexes(versionNum: number): Query {
          and l.predicate = s.predicate
        where s.is_plain and s.is_spare
        order by s.nspname, s.table_name, s.relname, l.indnkeyatts desc, l.indnatts desc, l.indexrelid`,
-  };
-}
-
-export interface InvalidRow extends IndexNameRow {
-  method: string;
-  isPartitioned: boolean;
-  /** _ccnew or _ccold with or without digits: what REINDEX CONCURRENTLY left. */
-  isLeftover: boolean;
-  /** A session builds, rebuilds or drops it at this moment; null where this role may not see which index it is. */
-  isInWork: boolean | null;
-  constraint: string | null;
-  sizeBytes: number;
-  /** Who asks, for the GRANT that lets it see more. */
-  role: string;
-}
-
-/**
- * Indexes that are not valid, TOAST included. In work are those whose table a session holds in SHARE UPDATE EXCLUSIVE, which
- * one session alone can, while it holds the index so as well or tells of it as the one it builds. The progress view alone
- * would not do: it names the old index while REINDEX waits for writers. PostgreSQL 14 and later. Privilege: none;
- * pg_read_all_stats for what CREATE INDEX of another role builds. Locks: none on tables.
- */
-export function invalidIndexes(): Query {
-  return {
-    text: `/* dbops:health.indexes-invalid */
-      with held as materialized (
-        select l.pid, l.relation
-          from pg_catalog.pg_locks as l
-         where l.locktype = 'relation' and l.mode = 'ShareUpdateExclusiveLock' and l.granted
-           and l.database = (select d.oid from pg_catalog.pg_database as d
-                              where d.datname = pg_catalog.current_database())),
-      builds as materialized (
-        select h.relation as table_oid, h.pid, p.pid is not null as is_told, p.index_relid
-          from held as h left join pg_catalog.pg_stat_progress_create_index as p on p.pid = h.pid)
-      select i.indexrelid::int8::float8 as oid, n.nspname as schema, t.relname as "table", c.relname as name,
-             c.relkind = 'I' as "isPartitioned", c.relname ~ '${leftoverPattern}' as "isLeftover",
-             m.amname as method, k.conname as constraint, current_user::text as role, greatest(c.relpages, 0) * ${pageBytes} as "sizeBytes",
-             case when exists (select from builds as b where b.table_oid = i.indrelid
-                                  and (b.index_relid = i.indexrelid
-                                       or exists (select from held as h
-                                                   where h.pid = b.pid and h.relation = i.indexrelid))) then true
-                  when not exists (select from builds as b where b.table_oid = i.indrelid and b.is_told
-                                      and b.index_relid is null) then false end as "isInWork"
-        from pg_catalog.pg_index as i
-        join pg_catalog.pg_class as c on c.oid = i.indexrelid
-        join pg_catalog.pg_class as t on t.oid = i.indrelid
-        join pg_catalog.pg_namespace as n on n.oid = t.relnamespace
-        join pg_catalog.pg_am as m on m.oid = c.relam
-        left join pg_catalog.pg_constraint as k on k.conindid = i.indexrelid and k.contype in ('p', 'u', 'x')
-       where not i.indisvalid and n.nspname not in ('pg_catalog', 'information_schema') and t.relpersistence <> 't'
-       order by n.nspname, t.relname, c.relname`,
   };
 }
 

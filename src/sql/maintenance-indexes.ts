@@ -1,5 +1,5 @@
 import type { Db } from '../pg/connection.ts';
-import { leftoverPattern } from './indexes.ts';
+import { indexWork, isInWork, leftoverPattern } from './invalid-indexes.ts';
 import { relation, type RelationName } from './quote.ts';
 
 /** An index that may be rebuilt, or was left behind by a rebuild. */
@@ -29,21 +29,14 @@ export interface LeftoverRow extends RebuildRow {
 }
 
 /**
- * Invalid indexes that REINDEX CONCURRENTLY left behind: _ccnew was to become the index, _ccold was it. While one is built
- * its session holds SHARE UPDATE EXCLUSIVE on it and on its table (ReindexRelationConcurrently() of
- * src/backend/commands/indexcmds.c); the progress view names the old index while it waits for writers. PostgreSQL 14 and
- * later. Privilege: none. Locks: none.
+ * Invalid indexes that REINDEX CONCURRENTLY left behind: _ccnew was to become the index, _ccold was it. What may be in work
+ * counts as in use. PostgreSQL 14 and later. Privilege: none; pg_read_all_stats for what others build. Locks: none.
  */
 export async function listLeftovers(db: Db): Promise<LeftoverRow[]> {
   return await db.query<LeftoverRow>({
     text: `/* dbops:maintenance-indexes.leftovers */
-      select ${columns},
-             exists (select from pg_catalog.pg_locks as l
-                      where l.locktype = 'relation' and l.relation in (i.indexrelid, i.indrelid)
-                        and l.database = (select d.oid from pg_catalog.pg_database as d
-                                           where d.datname = pg_catalog.current_database())
-                        and l.mode in ('ShareUpdateExclusiveLock', 'AccessExclusiveLock')
-                        and l.pid is distinct from pg_catalog.pg_backend_pid()) as "isInUse"
+      with ${indexWork}
+      select ${columns}, coalesce(${isInWork}, true) as "isInUse"
         ${joins}
        where not i.indisvalid and c.relkind = 'i' and c.relname ~ '${leftoverPattern}'
        order by c.relpages, n.nspname, c.relname`,

@@ -6,13 +6,12 @@ import {
   duplicateIndexes,
   foreignKeysWithoutIndex,
   indexUsage,
-  invalidIndexes,
   redundantIndexes,
   type CoveredRow,
   type IndexRow,
-  type InvalidRow,
   type MissingRow,
 } from '../../sql/indexes.ts';
+import { invalidIndexes, type InvalidRow } from '../../sql/invalid-indexes.ts';
 import { displayName, ident, relation, visible } from '../../sql/quote.ts';
 import { sqlCheck, type Check, type Look, type Observation } from '../check.ts';
 

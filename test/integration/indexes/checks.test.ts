@@ -2,7 +2,9 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createDatabase, openSession, waitUntil, type TestDatabase } from '../../support/database.ts';
 import { createRole, findingOf, findingsOf } from '../../support/health.ts';
-import { leaveInvalid } from '../../support/indexes.ts';
+import { planDrop } from '../../../src/indexes/drop.ts';
+import { listLeftovers } from '../../../src/sql/maintenance-indexes.ts';
+import { asJob, leaveInvalid } from '../../support/indexes.ts';
 
 let db: TestDatabase;
 beforeAll(async () => {
@@ -50,6 +52,28 @@ describe('indexes.invalid', () => {
       mend: 'drop index concurrently public.orders_at_idx_ccnew;',
     });
     await db.query('drop index public.orders_at_idx_ccnew; drop index public.orders_at_idx');
+  });
+
+  it('takes a VACUUM of the table for no work on it, and a REINDEX that keeps writers out for some', async () => {
+    await leaveInvalid(db, 'orders_idx_ccnew1', 'public.orders (state)');
+    const vacuum = await openSession(db.url);
+    await vacuum.begin();
+    // The lock of VACUUM.
+    await vacuum.query('lock table public.orders in share update exclusive mode');
+    const leftovers = () => asJob(db, (job) => listLeftovers(job.db));
+    expect(await findingOf(db, 'indexes.invalid')).toMatchObject({ severity: 'warn' });
+    expect(await leftovers()).toMatchObject([{ name: 'orders_idx_ccnew1', isInUse: false }]);
+    await vacuum.end();
+    const rebuild = await openSession(db.url);
+    await rebuild.begin();
+    await rebuild.query('reindex index public.orders_idx_ccnew1');
+    expect(await findingOf(db, 'indexes.invalid')).toMatchObject({ severity: 'ok' });
+    expect(await leftovers()).toMatchObject([{ isInUse: true }]);
+    await expect(asJob(db, (job) => planDrop(job.db, 'orders_idx_ccnew1'))).rejects.toMatchObject({
+      code: expect.stringMatching(/^lock_/) as string,
+    });
+    await rebuild.end();
+    await db.query('drop index public.orders_idx_ccnew1');
   });
 
   it.each([
