@@ -65,8 +65,8 @@ beforeAll(async () => {
   const config = path.join(shell.dir, 'dbops.yaml');
   if (!/^stores:/m.test(fs.readFileSync(config, 'utf8')))
     fs.appendFileSync(config, `\nstores: { near: { url: "file://${shell.dir}/store" } }\n`);
-  const schedule = "schedule: [{ name: nightly, cron: '0 3 * * *', run: partition ensure }]\n";
-  fs.writeFileSync(config, schedule + fs.readFileSync(config, 'utf8'));
+  const nightly = "  - { name: nightly, cron: '0 3 * * *', run: partition ensure }\n";
+  fs.writeFileSync(config, fs.readFileSync(config, 'utf8').replace(/^schedule:\n/m, `$&${nightly}`));
   // A fake crontab, which is empty: cron is not installed where tests run.
   fs.writeFileSync(path.join(shell.dir, '../bin/crontab'), '#!/bin/sh\nexec cat /dev/null\n', {
     mode: 0o755,
