@@ -1,9 +1,8 @@
 import { Option } from 'commander';
 import { parseSize } from '../config/size.ts';
 import { DbopsError } from '../errors.ts';
-import { compareSettings, type Comparison } from '../health/tune/machine.ts';
-import type { Machine } from '../health/tune/recommend.ts';
-import { humanBytes } from '../output/human.ts';
+import { compareSettings } from '../health/tune/machine.ts';
+import { storageWarnings, tuningScript } from '../health/tune/script.ts';
 import { defineCommand, type Result } from './command.ts';
 import { countOption } from './options.ts';
 
@@ -25,7 +24,8 @@ export const command = defineCommand<Options>({
   ],
   notes:
     'Changes nothing: read the lines and run those you want. What is not given is read from this host where the server runs\n' +
-    'here. The formulas are a start for a server of its own; what is within a quarter of them is left alone.',
+    'here, or from the limits of its container; the first line says which. The formulas are a start for a server of its own;\n' +
+    'what is within a quarter of them is left alone.',
   declare(cmd) {
     cmd.option('--memory <size>', 'memory of the server, e.g. 16GB');
     cmd.option('--cpus <count>', 'cores of the server');
@@ -41,9 +41,8 @@ export const command = defineCommand<Options>({
         options.connections === undefined ? undefined : countOption('--connections', options.connections),
     };
     const { machine, comparisons } = await compareSettings(await connect(), given);
-    const warnings =
-      machine.storage === null ? ['what the data lies on is not known: give --storage ssd or hdd'] : [];
-    return { data: { machine, settings: comparisons }, text: script(machine, comparisons), warnings };
+    const data = { machine, settings: comparisons };
+    return { data, text: tuningScript(machine, comparisons), warnings: storageWarnings(machine) };
   },
 });
 
@@ -54,33 +53,4 @@ function sizeOption(text: string | undefined): number | undefined {
       hint: 'Write it as 16GB.',
     });
   return bytes;
-}
-
-function script({ memoryBytes, cpus, storage, connections }: Machine, comparisons: Comparison[]): string {
-  const wrong = comparisons.filter(({ fits }) => !fits);
-  const right = comparisons.filter(({ fits }) => fits);
-  const lines = [
-    `-- for ${humanBytes(memoryBytes)} of memory, ${String(cpus)} cores, ${storage ?? 'unknown storage'}, ${String(connections)} sessions`,
-    ...wrong.flatMap(linesOf),
-    ...(right.length === 0
-      ? []
-      : ['', `-- near enough: ${right.map(({ name, current }) => `${name} ${current.shown}`).join(', ')}`]),
-    ...(wrong.length === 0 ? [] : ['', 'select pg_reload_conf();']),
-  ];
-  if (wrong.some(({ current }) => current.needsRestart))
-    lines.push('-- then restart the server for the lines that say so');
-  return lines.join('\n');
-}
-
-function linesOf({ name, written, reason, source, current }: Comparison): string[] {
-  const overridden = ['command line', 'environment variable'].includes(current.source)
-    ? [`-- set by ${current.source} now, which ALTER SYSTEM does not override`]
-    : [];
-  return [
-    '',
-    `-- ${name} is ${current.shown}: ${reason}`,
-    `-- source: ${source}${current.needsRestart ? '; takes a restart' : ''}`,
-    ...overridden,
-    `alter system set ${name} = '${written}';`,
-  ];
 }

@@ -3,7 +3,7 @@ import type { Settings } from '../config/settings.ts';
 import { humanBytes } from '../output/human.ts';
 import type { Db } from '../pg/connection.ts';
 import { isTransactionPooling } from '../partition/server.ts';
-import { isOtherHost } from '../process/this-host.ts';
+import { isThisHost } from '../process/this-host.ts';
 import { getServerTime, grants, type SessionFactsRow } from '../sql/doctor.ts';
 import { visible } from '../sql/quote.ts';
 import { finding, ok, type Finding } from './finding.ts';
@@ -22,7 +22,7 @@ export async function checkServer(db: Db, settings: Settings, facts: SessionFact
     ...checkSettings(facts),
     checkStatistics(db, facts),
     checkState(db, settings, facts),
-    await checkDisk(facts),
+    await checkDisk(db, facts),
   ];
 }
 
@@ -162,10 +162,11 @@ function checkState(db: Db, settings: Settings, facts: SessionFactsRow): Finding
 const lowDisk = 0.1;
 
 /** Only where the server is this host and lets its directory be looked into. */
-async function checkDisk(facts: SessionFactsRow): Promise<Finding> {
+async function checkDisk(db: Db, facts: SessionFactsRow): Promise<Finding> {
   const unknown = (text: string) => finding('server.disk', 'unknown', `free space is not known: ${text}`);
   const { dataDirectory, serverAddress } = facts;
-  if (isOtherHost(serverAddress)) return unknown('the server is another host');
+  if (!(await isThisHost(db.server, serverAddress)))
+    return unknown('the server is another host, or in a container');
   if (dataDirectory === null || dataDirectory === '') {
     return unknown('data_directory may not be read (grant pg_read_all_settings)');
   }

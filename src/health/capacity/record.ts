@@ -5,7 +5,7 @@ import { stateChanges } from '../../partition/retire/state-changes.ts';
 import type { Db } from '../../pg/connection.ts';
 import { applyChanges } from '../../plan/apply.ts';
 import { quietStep, transactionChange, type Change } from '../../plan/step.ts';
-import { isOtherHost } from '../../process/this-host.ts';
+import { isThisHost } from '../../process/this-host.ts';
 import { getServerPlaces } from '../../sql/health-disk.ts';
 import { getHealthFacts } from '../../sql/health-facts.ts';
 import { listTableSizes } from '../../sql/inspect-sizes.ts';
@@ -118,7 +118,8 @@ async function sampleDisks(db: Db): Promise<{ samples: Sample[]; unseen: string[
     samples: [],
     unseen: [`the disk of the server is not sampled: ${why}`],
   });
-  if (isOtherHost(serverAddress)) return unseen('the server runs on another host; record there');
+  if (!(await isThisHost(db.server, serverAddress)))
+    return unseen('the server runs on another host, or in a container; record there');
   if (dataDirectory === null) return unseen(`grant pg_read_all_settings to role "${db.server.user}"`);
   const places = [
     dataDirectory,

@@ -1,7 +1,7 @@
 import { stat, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { humanBytes } from '../../output/human.ts';
-import { isOtherHost } from '../../process/this-host.ts';
+import { isThisHost } from '../../process/this-host.ts';
 import { getServerPlaces, type ServerPlacesRow } from '../../sql/health-disk.ts';
 import { ident } from '../../sql/quote.ts';
 import type { Check, CheckContext, Look, Observation } from '../check.ts';
@@ -42,9 +42,9 @@ export const disk: Check[] = [
 async function look({ db }: CheckContext): Promise<Look> {
   const places = await getServerPlaces(db);
   const { dataDirectory, serverAddress } = places;
-  if (isOtherHost(serverAddress))
+  if (!(await isThisHost(db.server, serverAddress)))
     return unknown(
-      `the server is another host (${serverAddress ?? ''}), whose disks cannot be seen from here`,
+      `the server is another host or in a container (${serverAddress ?? 'a socket'}): its disks cannot be seen from here`,
       {
         advice: elsewhere,
       },

@@ -3,7 +3,8 @@ import { availableParallelism, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { DbopsError } from '../../errors.ts';
 import type { Db } from '../../pg/connection.ts';
-import { isOtherHost } from '../../process/this-host.ts';
+import { limitsOf } from '../../process/control-group.ts';
+import { isThisHost } from '../../process/this-host.ts';
 import { getServerPlaces, type ServerPlacesRow } from '../../sql/health-disk.ts';
 import { listTunedSettings, type TunedSettingRow } from '../../sql/tune.ts';
 import { isNear, recommend, type Machine, type Recommendation } from './recommend.ts';
@@ -16,6 +17,16 @@ export interface Given {
   connections?: number | undefined;
 }
 
+/** Where a figure comes from: a flag, this host as a whole, or what the server may take of it (a container, a unit). */
+export type FigureSource = 'given' | 'this host' | 'control group';
+
+/** The machine of a server, and where that is known from. */
+export interface KnownMachine extends Machine {
+  memoryFrom: FigureSource;
+  cpusFrom: FigureSource;
+  storageFrom: 'given' | 'this host' | null;
+}
+
 /** A recommendation beside what the server has. */
 export interface Comparison extends Recommendation {
   current: TunedSettingRow;
@@ -26,7 +37,7 @@ export interface Comparison extends Recommendation {
 export async function compareSettings(
   db: Db,
   given: Given,
-): Promise<{ machine: Machine; comparisons: Comparison[] }> {
+): Promise<{ machine: KnownMachine; comparisons: Comparison[] }> {
   const machine = await machineOf(db, given);
   const wanted = recommend(machine);
   const names = wanted.map(({ name }) => name);
@@ -40,25 +51,43 @@ export async function compareSettings(
   return { machine, comparisons };
 }
 
-async function machineOf(db: Db, given: Given): Promise<Machine> {
+async function machineOf(db: Db, given: Given): Promise<KnownMachine> {
   const places = await getServerPlaces(db);
-  const isElsewhere = isOtherHost(places.serverAddress);
+  const isHere = await isThisHost(db.server, places.serverAddress);
   const missing = [
     ...(given.memoryBytes === undefined ? ['--memory'] : []),
     ...(given.cpus === undefined ? ['--cpus'] : []),
   ];
-  if (isElsewhere && missing.length > 0)
-    throw new DbopsError('usage', `the server runs on another host: ${missing.join(' and ')} must be given`, {
-      hint: 'Say what its host has, e.g. --memory 16GB --cpus 4 --storage ssd.',
-    });
+  if (!isHere && missing.length > 0)
+    throw new DbopsError(
+      'usage',
+      `the server runs on another host, or in a container: ${missing.join(' and ')} must be given`,
+      { hint: 'Say what the server has, e.g. --memory 16GB --cpus 4 --storage ssd.' },
+    );
   const [limit] = await listTunedSettings(db, ['max_connections']);
+  const limits = await limitsOf(db.server.pid);
+  const [memoryBytes, memoryFrom] = figure(given.memoryBytes, totalmem(), limits.memoryBytes);
+  // A fraction of a core still runs on one.
+  const cores = limits.cpus === undefined ? undefined : Math.max(1, Math.ceil(limits.cpus));
+  const [cpus, cpusFrom] = figure(given.cpus, availableParallelism(), cores);
+  const seen = isHere && given.storage === undefined ? await storageOf(places) : null;
   return {
-    memoryBytes: given.memoryBytes ?? totalmem(),
-    cpus: given.cpus ?? availableParallelism(),
-    storage: given.storage ?? (isElsewhere ? null : await storageOf(places)),
+    ...{ memoryBytes, memoryFrom, cpus, cpusFrom },
+    storage: given.storage ?? seen,
+    storageFrom: given.storage !== undefined ? 'given' : seen === null ? null : 'this host',
     connections: given.connections ?? limit?.value ?? 100,
     versionNum: db.server.versionNum,
   };
+}
+
+/** A limit beyond what the host has is none. */
+function figure(
+  given: number | undefined,
+  host: number,
+  limit: number | undefined,
+): [value: number, from: FigureSource] {
+  if (given !== undefined) return [given, 'given'];
+  return limit !== undefined && limit < host ? [limit, 'control group'] : [host, 'this host'];
 }
 
 /** What Linux says of the disk below the data directory; null where it says nothing. */

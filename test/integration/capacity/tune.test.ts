@@ -44,6 +44,25 @@ it('reads from this host what is not given', async () => {
   expect(machine.cpus).toBeGreaterThan(0);
   expect(machine.memoryBytes).toBeGreaterThan(2 ** 28);
   expect(machine.connections).toBe(200);
+  expect(machine).toMatchObject({
+    memoryFrom: expect.stringMatching(/^(this host|control group)$/) as string,
+    cpusFrom: expect.stringMatching(/^(this host|control group)$/) as string,
+  });
+  const said = await compareSettings(db, { memoryBytes: 2 ** 32, cpus: 3, storage: 'hdd' });
+  expect(said.machine).toMatchObject({ memoryFrom: 'given', cpusFrom: 'given', storageFrom: 'given' });
+});
+
+it('takes nothing of this host where the server is another one, as behind a tunnel', async () => {
+  const far = Object.create(db, { server: { value: { ...db.server, pid: process.pid } } }) as Db;
+  const query: Db['query'] = (question) => db.query(question);
+  Object.defineProperty(far, 'query', { value: query });
+  await expect(compareSettings(far, {})).rejects.toMatchObject({
+    code: 'usage',
+    message: expect.stringContaining('--memory and --cpus must be given') as string,
+  });
+  await expect(compareSettings(far, { memoryBytes: 2 ** 32 })).rejects.toThrow(/: --cpus must be given/);
+  const { machine } = await compareSettings(far, { memoryBytes: 2 ** 32, cpus: 4 });
+  expect(machine).toMatchObject({ storage: null, storageFrom: null });
 });
 
 it('prints a script, and refuses what is no size', async () => {
@@ -59,6 +78,7 @@ it('prints a script, and refuses what is no size', async () => {
     database.url,
   ]);
   expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+  expect(stdout).toMatch(/^-- for 16.0 GB of memory \(as given\), 4 cores \(as given\), ssd, \d+ sessions\n/);
   expect(stdout).toContain("\nalter system set shared_buffers = '4096MB';\n");
   expect(stdout).toContain('\nselect pg_reload_conf();\n');
   expect(

@@ -2,7 +2,6 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { createDatabase, openSession, type TestDatabase } from '../../support/database.ts';
 import { createRole, findingOf, findingsOf } from '../../support/health.ts';
-import { isOtherHost } from '../../../src/process/this-host.ts';
 
 let db: TestDatabase;
 
@@ -29,11 +28,6 @@ test('a role that may not know the data directory is told the GRANT, pg_monitor 
   });
   const monitor = await createRole(db, 'pg_monitor');
   expect(await findingOf(db, 'disk.used', { ...disk(0), as: monitor })).toMatchObject({ severity: 'warn' });
-});
-
-test('a server by another address than those of this host is another host', () => {
-  expect([null, '127.0.0.1', '::1'].map(isOtherHost)).toEqual([false, false, false]);
-  expect(isOtherHost('192.0.2.7')).toBe(true);
 });
 
 test('large tables are found with TOAST and indexes; one that somebody holds is told by the catalog', async () => {
