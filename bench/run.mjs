@@ -1,4 +1,4 @@
-// npm run bench -- <partition|archive|rows|backup|health> [--only name,name] [--rounds n] [--size small] [--write]
+// npm run bench -- <partition|archive|rows|backup|health|maintenance> [--only name,name] [--rounds n] [--size small] [--write]
 // Measures, side by side and on a private server with durable settings, and prints one table. Nothing here is a test:
 // a target that is missed is printed and is no failure.
 import { spawnSync } from 'node:child_process';
@@ -16,6 +16,7 @@ import { appendResults, describeMachine, renderFigures } from './lib/report.mjs'
 import { measurements as archive } from './archive/index.mjs';
 import { measurements as backup, release } from './backup/index.mjs';
 import { measurements as health } from './health/index.mjs';
+import { measurements as maintenance } from './maintenance/index.mjs';
 import { measurements as partition } from './partition/index.mjs';
 import { measurements as rows } from './rows/index.mjs';
 
@@ -26,6 +27,7 @@ const suites = {
   rows: { measurements: rows, rounds: 5 },
   backup: { measurements: backup, rounds: 3, release },
   health: { measurements: health, rounds: 5 },
+  maintenance: { measurements: maintenance, rounds: 3 },
 };
 
 const USAGE = `usage: npm run bench -- <${Object.keys(suites).join('|')}> [--only <name,...>] [--rounds <n>] [--size small] [--write]

@@ -1,15 +1,14 @@
 // The figures of `dbops health`, on a database of 10,000 tables and 30,000 indexes.
 import { spawnSync } from 'node:child_process';
 import { performance } from 'node:perf_hooks';
-import { withClient } from '../lib/database.mjs';
 import { dbopsProgram, runDbops } from '../lib/dbops.mjs';
 import { median, runWatched } from '../lib/measure.mjs';
 import { megabytes, milliseconds, seconds } from '../lib/report.mjs';
+import { createTables, indexesEach } from '../lib/tables.mjs';
 import { stall } from './stall.mjs';
 
 const TABLES = 10_000;
 const SMALL_TABLES = 400;
-const INDEXES_EACH = 3;
 /** What may not be exceeded by the whole process. */
 const TARGET_MS = 1500;
 const TARGET_BYTES = 150e6;
@@ -67,7 +66,7 @@ async function health(bench) {
     if (hasPeer) theirs.push(await checkPostgres(url));
   }
   const statement = await slowestStatement(url, args);
-  const what = `health --profile weekly on ${tables.toLocaleString('en')} tables and ${(tables * INDEXES_EACH).toLocaleString('en')} indexes`;
+  const what = `health --profile weekly on ${tables.toLocaleString('en')} tables and ${(tables * indexesEach).toLocaleString('en')} indexes`;
   const wall = median(ours);
   const ratio = median(ours.map((ms, round) => ms / (theirs[round] ?? Number.NaN)));
   return [
@@ -103,30 +102,6 @@ async function health(bench) {
           measured: 'check_postgres is not installed (apt-get install check-postgres)',
         },
   ];
-}
-
-/**
- * @param {string} url
- * @param {number} count
- */
-async function createTables(url, count) {
-  await withClient(url, async (client) => {
-    // One transaction would need a lock for each of them.
-    for (let from = 1; from <= count; from += 500) {
-      const to = Math.min(count, from + 499);
-      await client.query(`do $$ begin
-        for n in ${from}..${to} loop
-          execute format('create table public.measured_%s (id bigint generated always as identity primary key,
-                            at timestamptz not null, machine int not null, note text)', n);
-          execute format('create index on public.measured_%s (at)', n);
-          execute format('create index on public.measured_%s (machine, at)', n);
-          execute format('insert into public.measured_%s (at, machine, note)
-                            select now(), g, md5(g::text) from generate_series(1, 20) as g', n);
-        end loop;
-      end $$`);
-    }
-    await client.query('vacuum analyze');
-  });
 }
 
 /**
