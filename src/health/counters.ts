@@ -7,12 +7,12 @@ import {
   type DatabaseCountersRow,
 } from '../sql/health-activity.ts';
 import { countedSince } from '../sql/health-facts.ts';
-import { ident } from '../sql/quote.ts';
 import { listCounterSamples, type Sample } from '../sql/samples.ts';
 import { findStateVersion } from '../sql/state.ts';
 import { sampleVersion } from './capacity/forecasts.ts';
 import type { CheckContext } from './check.ts';
 import { oncePerRun } from './once.ts';
+import { stateGrant } from './state-grant.ts';
 
 /** Whose statistics are reset together. */
 export type CounterGroup = 'database' | 'checkpoints';
@@ -93,12 +93,8 @@ export const counterSample = oncePerRun(
       return { takenAt: first.takenAt, values: new Map(rows.map((row) => [row.object, row.value])) };
     } catch (error) {
       if (!(error instanceof DbopsError) || error.code === 'connection_lost' || signal.aborted) throw error;
-      const schema = ident(stateSchema);
-      const role = ident(db.server.user);
       if (sqlStateOf(error) === '42501')
-        return {
-          missing: `samples may not be read: grant usage on schema ${schema} to ${role}; grant select on all tables in schema ${schema} to ${role};`,
-        };
+        return { missing: `samples may not be read: ${stateGrant(db, settings)}` };
       return { missing: `samples could not be read: ${error.message}` };
     }
   },

@@ -65,22 +65,30 @@ export function sampleStatements(
 }
 
 export interface SampleRow {
-  kind: Sample['kind'];
+  kind: SampleKind;
   object: string;
   takenAt: Date;
   value: number;
   bound: number | null;
 }
 
-/** The samples since a moment, by object and time. Privilege: SELECT. Locks: ACCESS SHARE on the table. */
-export async function listSamples(db: Db, schema: string, since: Date): Promise<SampleRow[]> {
+/**
+ * The samples of some kinds since a moment, by object and time; those with a bound from a share of it on. Privilege: SELECT.
+ * Locks: ACCESS SHARE on the table.
+ */
+export async function listSamples(
+  db: Db,
+  schema: string,
+  { since, kinds, leastShare }: { since: Date; kinds: readonly SampleKind[]; leastShare: number },
+): Promise<SampleRow[]> {
   return await askQuickly<SampleRow>(db, {
     text: `/* dbops:samples.list */
       select s.kind, s.object, s.taken_at as "takenAt", s.value::float8 as value, s.bound::float8 as bound
         from ${ident(schema)}.sample as s
-       where s.taken_at >= $1
+       where s.taken_at >= $1 and s.kind = any ($2::text[])
+         and (s.bound is null or s.value >= s.bound * $3::float8)
        order by s.kind, s.object, s.taken_at`,
-    values: [since],
+    values: [since, kinds, leastShare],
   });
 }
 

@@ -4,7 +4,13 @@ import type { Store } from '../../storage/store.ts';
 import { findWal } from './archive.ts';
 import { findCluster } from './cluster.ts';
 import { closedOn } from './envelope.ts';
-import { newestTimeline, surveyWal, type TimelineCoverage, type WalSurvey } from './coverage.ts';
+import {
+  newestTimeline,
+  surveyWal,
+  type TimelineCoverage,
+  type WalRange,
+  type WalSurvey,
+} from './coverage.ts';
 import { notRegistered } from './push.ts';
 import { formatLsn, parseLsn, segmentNumber } from './segment.ts';
 import { startOfTimeline } from './timeline.ts';
@@ -82,18 +88,47 @@ export function linesOf({ store, survey }: StoreWal): TimelineLine[] {
   });
 }
 
-/** What is wrong, a sentence each; `now` by the clock of this host. Pure. */
-export function findingsOf(stores: StoreWal[], now: Date): string[] {
-  return stores.flatMap(({ store, survey, problem }) => [
-    ...(problem === undefined ? [] : [`store "${store.name}" is not known to be whole: ${problem}`]),
-    ...(survey?.timelines ?? []).flatMap((coverage) =>
+/** Segments that one store lacks, between others that it has. */
+export interface StoreGap extends WalRange {
+  store: string;
+  /** Another store has all of them. */
+  isElsewhere: boolean;
+}
+
+/** The gaps of each store, but for those that may close by themselves; `now` by the clock of this host. Pure. */
+export function listGaps(stores: StoreWal[], now: Date): StoreGap[] {
+  return stores.flatMap(({ store, survey }) =>
+    (survey?.timelines ?? []).flatMap((coverage) =>
       coverage.gaps
         .filter((_, index) => !mayBeUnderWay(coverage, index, now))
-        .map(
-          (gap) =>
-            `store "${store.name}" lacks ${gap.first === gap.last ? gap.first : `${gap.first} to ${gap.last}`}: no recovery passes it`,
-        ),
+        .map((gap) => ({
+          ...gap,
+          store: store.name,
+          isElsewhere: stores.some((other) => other.store !== store && holds(other, coverage.timeline, gap)),
+        })),
     ),
+  );
+}
+
+/** Names of one timeline are in the order of their segments. */
+function holds({ survey }: StoreWal, timeline: number, { first, last }: WalRange): boolean {
+  const ranges = survey?.timelines.find((item) => item.timeline === timeline)?.ranges ?? [];
+  return ranges.some((range) => range.first <= first && last <= range.last);
+}
+
+/** "000000010000000000000007", or the first and the last of several. Pure. */
+export function rangeWords({ first, last }: WalRange): string {
+  return first === last ? first : `${first} to ${last}`;
+}
+
+/** What is wrong, a sentence each; `now` by the clock of this host. Pure. */
+export function findingsOf(stores: StoreWal[], now: Date): string[] {
+  const gaps = listGaps(stores, now);
+  return stores.flatMap(({ store, problem }) => [
+    ...(problem === undefined ? [] : [`store "${store.name}" is not known to be whole: ${problem}`]),
+    ...gaps
+      .filter((gap) => gap.store === store.name)
+      .map((gap) => `store "${store.name}" lacks ${rangeWords(gap)}: no recovery passes it`),
   ]);
 }
 

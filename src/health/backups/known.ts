@@ -7,10 +7,10 @@ import { DbopsError } from '../../errors.ts';
 import { sqlStateOf } from '../../pg/sqlstate.ts';
 import { listBackupRows, type BackupRow } from '../../sql/backups.ts';
 import { getServerIdentity } from '../../sql/export.ts';
-import { ident } from '../../sql/quote.ts';
 import { findStateVersion } from '../../sql/state.ts';
 import { skip, type CheckContext, type Look, type Observation } from '../check.ts';
 import { oncePerRun } from '../once.ts';
+import { stateGrant } from '../state-grant.ts';
 
 /** A backup of this database or of its cluster, or the attempt at one. */
 export interface KnownBackup {
@@ -49,11 +49,9 @@ export const knownBackups = oncePerRun(async (context: CheckContext): Promise<Kn
     return { backups: own.map(ofRow), from: 'the ledger' };
   } catch (error) {
     if (!(error instanceof DbopsError) || sqlStateOf(error) !== '42501') throw error;
-    const schema = ident(stateSchema);
-    const role = ident(db.server.user);
     return unknown('the ledger of backups may not be read', {
       advice: 'Give the role what it takes, as the owner of the schema.',
-      mend: `grant usage on schema ${schema} to ${role}; grant select on all tables in schema ${schema} to ${role};`,
+      mend: stateGrant(db, settings),
     });
   }
 });

@@ -9,6 +9,8 @@ export const sampleVersion = 4;
 export interface ObjectForecast extends Forecast {
   kind: SampleKind;
   object: string;
+  /** When it was last sampled. */
+  sampledAt: Date;
   /** When its bound is likely reached; null where no end is in sight. */
   reachedAt: Date | null;
 }
@@ -20,18 +22,23 @@ interface Question {
   /** How far back samples count. */
   days: number;
   kinds: readonly SampleKind[];
+  /** Samples below this share of their bound do not count. */
+  leastShare?: number;
 }
 
 /** Forecasts of all that was sampled: what ends first comes first, then what grows most within its kind. */
 export async function listForecasts(
   db: Db,
-  { schema, now, days, kinds }: Question,
+  { schema, now, days, kinds, leastShare = 0 }: Question,
 ): Promise<ObjectForecast[]> {
   if ((await findStateVersion(db, schema)) < sampleVersion) return [];
   const since = new Date(now.getTime() - days * 86_400_000);
   const series = new Map<string, { kind: SampleKind; object: string; points: Point[] }>();
-  for (const { kind, object, takenAt, value, bound } of await listSamples(db, schema, since)) {
-    if (kind === 'counter' || !kinds.includes(kind)) continue;
+  for (const { kind, object, takenAt, value, bound } of await listSamples(db, schema, {
+    since,
+    kinds,
+    leastShare,
+  })) {
     const key = `${kind} ${object}`;
     const known = series.get(key) ?? { kind, object, points: [] };
     known.points.push({ at: takenAt, value, bound });
@@ -51,10 +58,11 @@ function forecastOf({
 }): ObjectForecast {
   const made = forecast(kind === 'multixact' ? unwrapped(points) : points);
   const last = points.at(-1)?.at.getTime() ?? 0;
+  const sampledAt = new Date(last);
   const end = made.daysUntil === null ? Infinity : last + made.daysUntil.likely * 86_400_000;
   // A date has its limits, and so has a forecast: beyond a century there is no end in sight.
   const isInSight = end - last < 100 * 366 * 86_400_000;
-  return { kind, object, ...made, reachedAt: isInSight ? new Date(end) : null };
+  return { kind, object, ...made, sampledAt, reachedAt: isInSight ? new Date(end) : null };
 }
 
 /** Multixact ids begin anew at 2^32: a fall by more than half of that is no fall. */

@@ -8,13 +8,11 @@ import {
 } from '../../sql/health-archiving.ts';
 import { ident, visible } from '../../sql/quote.ts';
 import { allWell, skip, sqlCheck, type Check, type Look, type Observation } from '../check.ts';
+import { isWalWanted, notWanted } from '../wal-wanted.ts';
 
 const profiles = ['daily', 'weekly', 'monthly', 'deploy'] as const;
 const isOff = 'archive_mode is off';
 const notHere = 'a standby archives nothing while archive_mode is on; only with "always" does it';
-
-/** Kinds of backups that WAL is replayed onto. */
-const replayed = ['base', 'incremental', 'snapshot'] as const;
 
 export const archiving: Check[] = [
   sqlCheck<ArchivingRow>({
@@ -96,12 +94,7 @@ function judgeBacklog(row: ArchiveBacklogRow): Look {
 }
 
 function judgeConfigured(row: ArchivingRow, settings: Settings): Look {
-  const isWanted =
-    settings.wal.copies.length > 0 &&
-    (settings.files.some((file) => file.settings.wal !== undefined) ||
-      replayed.some((kind) => settings.backup.retain[kind] !== undefined));
-  if (!isWanted)
-    return skip('the configuration says nothing of WAL: no "wal:", and no base backups in "backup.retain"');
+  if (!isWalWanted(settings)) return skip(notWanted);
   const one = (observation: Omit<Observation, 'object' | 'value'>): Look => ({
     observations: [{ object: null, value: null, ...observation }],
     summary: '',

@@ -9,6 +9,7 @@ import { checksums } from './checksums.ts';
 import { connections } from './connections.ts';
 import { disk } from './disk.ts';
 import { extensions } from './extensions.ts';
+import { growth } from './growth.ts';
 import { indexes } from './indexes.ts';
 import { jobs } from './jobs.ts';
 import { locks } from './locks.ts';
@@ -22,6 +23,7 @@ import { standby } from './standby.ts';
 import { statements } from './statements.ts';
 import { transactions } from './transactions.ts';
 import { vacuum } from './vacuum.ts';
+import { walArchive } from './wal-archive.ts';
 import { wraparound } from './wraparound.ts';
 
 /** Every check that dbops has, in the order of the report. Those of the configuration come behind them. */
@@ -34,6 +36,7 @@ export const builtIn: readonly Check[] = [
   ...standby,
   ...slots,
   ...archiving,
+  ...walArchive,
   ...backups,
   ...partitions,
   ...vacuum,
@@ -47,6 +50,7 @@ export const builtIn: readonly Check[] = [
   ...extensions,
   ...checksums,
   ...sizes,
+  ...growth,
   ...disk,
   ...statements,
   ...jobs,

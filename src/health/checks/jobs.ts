@@ -3,9 +3,9 @@ import { DbopsError } from '../../errors.ts';
 import { humanSeconds } from '../../output/human.ts';
 import { shellWord } from '../../output/shell-word.ts';
 import { sqlStateOf } from '../../pg/sqlstate.ts';
-import { ident } from '../../sql/quote.ts';
 import type { ScheduledRunsRow } from '../../sql/schedule.ts';
 import { allWell, type Check, type CheckContext, type Look, type Observation } from '../check.ts';
+import { stateGrant } from '../state-grant.ts';
 
 const asks = 'the runs of "schedule run" in the history, for each job under "schedule:" in the configuration';
 const none = 'no job is scheduled in the configuration';
@@ -47,21 +47,21 @@ async function lookAtJobs({ db, settings, now }: CheckContext, judge: Judge): Pr
     runs = await readRuns(db, settings.stateSchema, settings.schedule);
   } catch (error) {
     if (!(error instanceof DbopsError) || sqlStateOf(error) !== '42501') throw error;
-    return { observations: [unreadable(settings.stateSchema, db.server.user)], summary: '' };
+    return { observations: [unreadable(db, settings)], summary: '' };
   }
   const observations = await Promise.all(settings.schedule.map((job) => judge(job, runs.get(job.name), now)));
   const count = settings.schedule.length;
   return { observations, summary: `${String(count)} ${count === 1 ? 'job' : 'jobs'}, all well` };
 }
 
-function unreadable(schema: string, user: string): Observation {
+function unreadable(db: CheckContext['db'], settings: CheckContext['settings']): Observation {
   return {
     object: null,
     value: null,
     severity: 'unknown',
-    message: `role "${user}" may not read the history in schema "${schema}"`,
+    message: `role "${db.server.user}" may not read the history in schema "${settings.stateSchema}"`,
     advice: 'Give the role what it takes, as the owner of the schema.',
-    mend: `grant usage on schema ${ident(schema)} to ${ident(user)}; grant select on all tables in schema ${ident(schema)} to ${ident(user)};`,
+    mend: stateGrant(db, settings),
   };
 }
 

@@ -6,7 +6,7 @@ import { applyRecording, planRecording } from '../../../src/health/capacity/reco
 import { connect, type Db } from '../../../src/pg/connection.ts';
 import { sampleKinds, sampleStatements } from '../../../src/sql/samples.ts';
 import { createDatabase, openSession, type TestDatabase } from '../../support/database.ts';
-import { createRole } from '../../support/health.ts';
+import { createRole, findingsOf } from '../../support/health.ts';
 import { jobOf } from '../../support/job.ts';
 
 let database: TestDatabase;
@@ -94,6 +94,57 @@ describe('capacity', () => {
     const found = (await forecasts(day(8))).find(({ object }) => object === 'wrapped');
     expect(found).toMatchObject({ trend: 'growing', perDay: { likely: 300_000 } });
     expect(found?.daysUntil?.likely).toBeCloseTo(2_000_000_000 / 300_000, 3);
+  });
+
+  it('lets health say how a database grows, and when a sequence and a disk are used up', async () => {
+    const ids = ['sizes.growth', 'sizes.time-left'];
+    const ask = async (now: Date, more: object = {}) =>
+      await findingsOf(database, ids, { settings: { stateSchema: 'grown' }, now, ...more });
+    expect(await ask(day(8))).toMatchObject([{ severity: 'skipped' }, { severity: 'skipped' }]);
+    await database.query(`create schema grown; create table grown.meta as select 5 as version;
+      create table grown.sample (like dbops.sample including all)`);
+    const record = async (count: number, growth: number) => {
+      const [gigabyte, object] = [1024n ** 3n, database.name];
+      const more = BigInt(growth);
+      const sizes = [
+        { kind: 'database' as const, object, value: 10n * gigabyte + more * gigabyte, bound: null },
+        { kind: 'disk' as const, object: '/data', value: (50n + more) * gigabyte, bound: 98n * gigabyte },
+        { kind: 'sequence' as const, object: 'public.id', value: 500n + more, bound: 100_000n },
+      ];
+      for (const sql of sampleStatements('grown', sizes, { takenAt: day(count), oldest: '2020-01-01' }))
+        await db.execute(sql);
+    };
+    for (const count of [0, 1, 2, 3]) await record(count, 0);
+    for (const found of await ask(day(3)))
+      expect(found).toMatchObject({
+        severity: 'unknown',
+        message: expect.stringContaining('3.0 days') as string,
+      });
+    for (const count of [4, 5, 6, 7, 8]) await record(count, 0);
+    expect(await ask(day(8))).toMatchObject([{ severity: 'ok' }, { severity: 'ok' }]);
+    for (const count of [0, 1, 2, 3, 4, 5, 6, 7, 8]) await record(count, count);
+    expect(await ask(day(8.5))).toMatchObject([
+      { object: database.name, severity: 'warn', mend: 'dbops capacity forecast --kind table' },
+      {
+        severity: 'ok',
+        message: expect.stringContaining('disk /data, in 39 days') as string,
+      },
+    ]);
+    expect((await ask(day(8), { thresholds: { 'sizes.time-left': { warn: 60 } } }))[1]).toMatchObject({
+      object: '/data',
+      severity: 'warn',
+      message: 'the disk is used up in about 40 days',
+    });
+    expect(await ask(day(13))).toMatchObject([
+      { severity: 'unknown', mend: 'dbops capacity record' },
+      { severity: 'unknown', message: 'the last sample is of 2026-11-09' },
+    ]);
+    const nobody = await createRole(database);
+    for (const found of await ask(day(8), { as: nobody }))
+      expect(found).toMatchObject({
+        severity: 'unknown',
+        mend: `grant usage on schema grown to ${nobody.name}; grant select on all tables in schema grown to ${nobody.name};`,
+      });
   });
 
   it('drops what is older than it keeps', async () => {
