@@ -1,4 +1,5 @@
 import { durationMs } from './duration.ts';
+import { parseSize } from './size.ts';
 import type { LoadedFile } from './load.ts';
 import type { Picker } from './picker.ts';
 
@@ -9,12 +10,24 @@ export interface RefreshSettings {
   everyMs: number;
 }
 
+/** When an index is rebuilt for the air in it. */
+export interface ReindexSettings {
+  bloatBytes: number;
+  /** Between 0 and 1. */
+  bloatShare: number;
+  skip: string[];
+}
+
+/** As the health check of indexes has it. */
+const defaultBloat = { bytes: 100 * 2 ** 20, percent: 50 };
+
 export interface MaintenanceSettings {
   /** HH:MM at which a run ends, in the time zone of the defaults. */
   until: string | undefined;
   jobs: number;
   /** Tables or patterns that are never chosen. */
   skip: string[];
+  reindex: ReindexSettings;
   refresh: RefreshSettings[];
   /** Storage parameters by table, as written. */
   autovacuum: Record<string, Record<string, string>>;
@@ -29,6 +42,8 @@ export function maintenanceSettings(picker: Picker, files: LoadedFile[]): Mainte
   note('until', written?.until);
   note('jobs', written?.jobs);
   note('vacuum.skip', written?.vacuum?.skip);
+  for (const key of ['bloatSize', 'bloatShare', 'skip'] as const)
+    note(`reindex.${key}`, written?.reindex?.[key]);
   for (const { view, every } of written?.refresh ?? []) note(`refresh.${view}`, every);
   for (const [table, parameters] of Object.entries(written?.autovacuum ?? {}))
     note(`autovacuum.${table}`, parameters);
@@ -36,6 +51,11 @@ export function maintenanceSettings(picker: Picker, files: LoadedFile[]): Mainte
     until: written?.until,
     jobs: written?.jobs ?? 1,
     skip: written?.vacuum?.skip ?? [],
+    reindex: {
+      bloatBytes: parseSize(written?.reindex?.bloatSize ?? '') ?? defaultBloat.bytes,
+      bloatShare: (written?.reindex?.bloatShare ?? defaultBloat.percent) / 100,
+      skip: written?.reindex?.skip ?? [],
+    },
     refresh: (written?.refresh ?? []).map(({ view, every }) => ({ view, everyMs: durationMs(every) })),
     autovacuum: Object.fromEntries(
       Object.entries(written?.autovacuum ?? {}).map(([table, parameters]) => [

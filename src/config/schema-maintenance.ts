@@ -1,5 +1,5 @@
 import * as z from 'zod/mini';
-import { duration, name } from './schema-basics.ts';
+import { duration, name, size } from './schema-basics.ts';
 
 const parameter = z
   .string()
@@ -23,6 +23,21 @@ export const maintenance = z.strictObject({
       }),
     )
     .check(z.describe('What vacuum and analyze choose from.')),
+  reindex: z
+    .optional(
+      z.strictObject({
+        bloatSize: z
+          .optional(size)
+          .check(z.describe('Rebuild an index when so much of it is air; default 100 MB.')),
+        bloatShare: z
+          .optional(z.number().check(z.minimum(1), z.maximum(100)))
+          .check(z.describe('And when so many percent of it are; default 50; 100: never.')),
+        skip: z
+          .optional(z.array(name))
+          .check(z.describe('Indexes that are left out, as schema.index; * stands for anything.')),
+      }),
+    )
+    .check(z.describe('Which indexes a run rebuilds.')),
   refresh: z
     .optional(z.array(z.strictObject({ view: name, every: duration })))
     .check(z.describe('Materialized views, and how old each may become.')),

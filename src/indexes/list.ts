@@ -1,5 +1,4 @@
 import { writeTable } from '../config/table-name.ts';
-import { humanBytes } from '../output/human.ts';
 import type { Db } from '../pg/connection.ts';
 import { getHealthFacts } from '../sql/health-facts.ts';
 import {
@@ -15,11 +14,10 @@ import {
 import { invalidIndexes, type InvalidRow } from '../sql/invalid-indexes.ts';
 import { listDefinitions } from '../sql/index-tables.ts';
 import { displayName } from '../sql/quote.ts';
-import { bloatedFrom, findBloated, type BloatedRow } from './bloat.ts';
 import { undoOf } from './drop.ts';
 import { evidenceHours, listUnused, standbyNote, usedOtherwise } from './evidence.ts';
 
-export const indexTraits = ['unused', 'duplicate', 'redundant', 'invalid', 'bloated'] as const;
+export const indexTraits = ['unused', 'duplicate', 'redundant', 'invalid'] as const;
 export type IndexTrait = (typeof indexTraits)[number];
 
 export interface ListedIndex {
@@ -46,16 +44,10 @@ export interface IndexSurvey {
   /** Since when scans are counted. */
   countedSince: Date;
   standbys: number;
-  /** What could not be looked at, with what helps. */
-  unseen: string[];
 }
 
-/** Looks at every index of the database: eight questions, whatever the number of tables. Changes nothing. */
-export async function surveyIndexes(
-  db: Db,
-  now: Date,
-  leastBloatBytes = bloatedFrom.bytes,
-): Promise<IndexSurvey> {
+/** Looks at every index of the database: seven questions, whatever the number of tables. Changes nothing. */
+export async function surveyIndexes(db: Db, now: Date): Promise<IndexSurvey> {
   const { versionNum, isStandby } = db.server;
   const facts = await getHealthFacts(db);
   const countedSince = facts.countedSince ?? facts.startedAt;
@@ -68,11 +60,9 @@ export async function surveyIndexes(
   const hours = (now.getTime() - countedSince.getTime()) / 3_600_000;
   const evidence = { hours, standbys, isStandby };
   const { unused, standIns } = listUnused(rows);
-  const { bloated, unseen } = await findBloated(db, facts.roles, leastBloatBytes);
-  const never = new Set(unused.map(({ oid }) => oid));
-  const found = { duplicates, redundant, invalid, bloated, unused: never, standIns };
+  const found = { duplicates, redundant, invalid, unused: new Set(unused.map(({ oid }) => oid)), standIns };
   const listed = rows.map((row) => ({ row, listed: describe(row, found, evidence) }));
-  const droppable = listed.filter(({ listed: { traits } }) => traits.some((trait) => trait !== 'bloated'));
+  const droppable = listed.filter(({ listed: { traits } }) => traits.length > 0);
   const definitions = byOid(
     droppable.length === 0
       ? []
@@ -84,47 +74,18 @@ export async function surveyIndexes(
   return {
     countedSince,
     standbys,
-    unseen,
     missing: missing.map((row) => ({ ...row, mend: createCommand(row) })),
     indexes: [
       ...listed.map(({ row, listed: item }) => {
         const definition = definitions.get(row.oid);
         return definition === undefined ? item : { ...item, undo: undoOf({ ...row, ...definition }) };
       }),
-      ...describeParts(rows, found),
+      ...[...invalid.values()].filter(({ oid }) => !rows.some((row) => row.oid === oid)).map(describePart),
     ],
   };
 }
 
-/** What is wrong with indexes that are counted with others: of partitions, and of TOAST. */
-function describeParts(
-  rows: IndexRow[],
-  { invalid, bloated }: Pick<Found, 'invalid' | 'bloated'>,
-): ListedIndex[] {
-  const counted = new Set(rows.map(({ oid }) => oid));
-  return [
-    ...[...invalid.values()].filter(({ oid }) => !counted.has(oid)).map(describePart),
-    ...[...bloated.values()].filter(({ oid }) => !counted.has(oid)).map(describeBloatedPart),
-  ];
-}
-
-function describeBloatedPart(row: BloatedRow): ListedIndex {
-  return {
-    index: displayName(row),
-    table: displayName({ schema: row.schema, name: row.table }),
-    ...{ method: 'btree', columns: [], sizeBytes: row.sizeBytes, scans: 0, lastScan: null },
-    traits: ['bloated'],
-    notes: [bloatNote(row), 'it is a part of another one'],
-    isSafeToDrop: false,
-    undo: null,
-  };
-}
-
-function bloatNote({ wastedBytes, sizeBytes, ...index }: BloatedRow): string {
-  const command = `dbops maintenance reindex --index ${shellWord(writeTable(index))}`;
-  return `about ${humanBytes(wastedBytes)} of ${humanBytes(sizeBytes)} are air: "${command}" rebuilds it`;
-}
-
+/** Invalid indexes that are counted with others: of partitions, and of TOAST. */
 function describePart(row: InvalidRow): ListedIndex {
   const isLeft = row.isInWork === false;
   return {
@@ -147,17 +108,17 @@ interface Evidence {
   isStandby: boolean;
 }
 
-/** By the oid of the index. */
-interface Found {
-  duplicates: Map<number, CoveredRow>;
-  redundant: Map<number, CoveredRow>;
-  invalid: Map<number, InvalidRow>;
-  bloated: Map<number, BloatedRow>;
-  unused: Set<number>;
-  standIns: Map<number, string>;
-}
-
-function describe(row: IndexRow, found: Found, evidence: Evidence): ListedIndex {
+function describe(
+  row: IndexRow,
+  found: {
+    duplicates: Map<number, CoveredRow>;
+    redundant: Map<number, CoveredRow>;
+    invalid: Map<number, InvalidRow>;
+    unused: Set<number>;
+    standIns: Map<number, string>;
+  },
+  evidence: Evidence,
+): ListedIndex {
   const { oid, method, columns, sizeBytes, scans, lastScan } = row;
   const traits: IndexTrait[] = [];
   const notes: string[] = [];
@@ -173,11 +134,6 @@ function describe(row: IndexRow, found: Found, evidence: Evidence): ListedIndex 
     if (broken.isInWork === false) traits.push('invalid');
     notes.push(broken.isInWork === false ? notWorkedOn : perhapsBuilt);
     isSafeToDrop = broken.isInWork === false && row.constraint === null && !row.isPartitioned;
-  }
-  const air = found.bloated.get(oid);
-  if (air !== undefined) {
-    traits.push('bloated');
-    notes.push(bloatNote(air));
   }
   const standsInFor = found.standIns.get(oid);
   if (standsInFor !== undefined && covered === undefined)

@@ -27,7 +27,7 @@ export interface Chosen {
  * From this share of autovacuum_freeze_max_age on a table is frozen here, at an hour of the operator's own, before autovacuum
  * does it at any: 75 % of the default is the default of vacuum_freeze_table_age.
  */
-export const freezeShare = 0.75;
+const freezeShare = 0.75;
 
 /** What is chosen for. */
 export type Verb = 'vacuum' | 'analyze' | 'both';
@@ -41,18 +41,22 @@ export function chooseTables(
 ): { chosen: Chosen[]; leftOut: LeftOut[] } {
   const chosen: Chosen[] = [];
   const leftOut: LeftOut[] = [];
-  const areNamed = isNamed(scope);
+  const isNamed = scope.oids !== undefined || scope.schemas !== undefined || scope.all;
   for (const row of rows) {
-    if (areNamed && !isInScope(row, scope)) continue;
+    if (isNamed && !isInScope(row, scope)) continue;
     const object = displayName(nameOf(row));
     const needed = needOf(row, verb);
-    if (!areNamed && needed.reasons.length === 0) continue;
+    if (!isNamed && needed.reasons.length === 0) continue;
     const obstacle = obstacleOf(row, isSkipped(object), scope);
     if (obstacle !== undefined) {
-      leftOut.push({ object, why: [obstacle, ...needed.reasons].join('; ') });
+      leftOut.push({
+        object,
+        why: [obstacle.why, ...needed.reasons].join('; '),
+        isExpected: obstacle.isExpected,
+      });
       continue;
     }
-    const wanted = areNamed ? asNamed(row, needed, verb) : needed;
+    const wanted = isNamed ? asNamed(row, needed, verb) : needed;
     if (wanted.vacuum || wanted.analyze) chosen.push(wanted);
   }
   return { chosen: chosen.sort((a, b) => b.urgency - a.urgency), leftOut };
@@ -62,9 +66,8 @@ export function nameOf(row: VacuumNeedRow): RelationName {
   return { schema: row.schema, name: row.table };
 }
 
-/** Whether somebody says which tables; else those that need it are chosen. Pure. */
-export function isNamed({ oids, schemas, all }: Scope): boolean {
-  return oids !== undefined || schemas !== undefined || all;
+function isCatalog({ schema }: VacuumNeedRow): boolean {
+  return schema === 'pg_catalog' || schema === 'information_schema';
 }
 
 function isInScope(row: VacuumNeedRow, { oids, schemas, all }: Scope): boolean {
@@ -72,10 +75,17 @@ function isInScope(row: VacuumNeedRow, { oids, schemas, all }: Scope): boolean {
 }
 
 /** What a person names is tried all the same: the server's own words say why it is refused. */
-function obstacleOf(row: VacuumNeedRow, isSkipped: boolean, { oids }: Scope): string | undefined {
+function obstacleOf(
+  row: VacuumNeedRow,
+  isSkipped: boolean,
+  { oids }: Scope,
+): { why: string; isExpected: boolean } | undefined {
   if (oids?.has(row.oid) === true) return undefined;
-  if (isSkipped) return 'the configuration leaves it out (maintenance.vacuum.skip)';
-  if (!row.mayMaintain) return 'this role neither owns it nor may maintain it';
+  if (isSkipped)
+    return { why: 'the configuration leaves it out (maintenance.vacuum.skip)', isExpected: true };
+  // Whoever owns the tables of an application alone leaves the catalogs to autovacuum.
+  if (!row.mayMaintain)
+    return { why: 'this role neither owns it nor may maintain it', isExpected: isCatalog(row) };
   return undefined;
 }
 
@@ -153,8 +163,7 @@ function analyzeNeeds(row: VacuumNeedRow): Need[] {
   if (changed.length > 0) return changed;
   // One that was analyzed and has none has no rows, or none that can be described.
   // Catalogs are found by their indexes.
-  const isCatalog = row.schema === 'pg_catalog' || row.schema === 'information_schema';
-  const lacks = row.hasStatistics === false && row.lastAnalyze === null && !isCatalog;
+  const lacks = row.hasStatistics === false && row.lastAnalyze === null && !isCatalog(row);
   // Rows are not counted when statistics were lost, as by pg_upgrade: then one that was never looked at is looked at once.
   const hasRows = row.liveRows > 0 || !row.isEstimated;
   return lacks && hasRows && (row.kind !== 'p' || row.partitions > 0)

@@ -3,16 +3,9 @@ import { DbopsError } from '../errors.ts';
 import { humanSeconds } from '../output/human.ts';
 import type { JobContext } from '../partition/context.ts';
 import type { LockMode } from '../sql/locks.ts';
-import {
-  listRefreshed,
-  listViews,
-  refreshSql,
-  saveRefreshed,
-  type ViewRow,
-} from '../sql/maintenance-views.ts';
+import { listRefreshed, listViews, refreshSql, type ViewRow } from '../sql/maintenance-views.ts';
 import { displayName, relation } from '../sql/quote.ts';
-import { ensureState } from '../state/history.ts';
-import type { LeftOut, MaintenancePlan, Task, TaskResult } from './task.ts';
+import type { LeftOut, MaintenancePlan, Task } from './task.ts';
 
 export interface RefreshRequest {
   /** Refreshed whether due or not; with none, those of the configuration that are due. */
@@ -103,23 +96,4 @@ function taskOf(view: ViewRow, why: string, lockTimeoutMs: number, isConcurrent:
       steps: [{ sql: refreshSql(view, isConcurrent), locks: [{ table: relation(view), mode }], why }],
     },
   };
-}
-
-/** Keeps when views were refreshed, which decides when they are due again. A history that cannot be written is a warning. */
-export async function keepRefreshed(
-  { db, settings, log }: Pick<JobContext, 'db' | 'settings' | 'log'>,
-  results: TaskResult[],
-): Promise<void> {
-  const done = results.filter(({ verb, outcome }) => verb === 'refresh' && outcome === 'done');
-  if (done.length === 0) return;
-  try {
-    await ensureState(db, settings.stateSchema);
-    for (const { object } of done) await saveRefreshed(db, settings.stateSchema, object);
-  } catch (error) {
-    if (!(error instanceof DbopsError) || error.exitCode === 3) throw error;
-    log.warn(
-      { event: 'refresh_not_recorded', reason: error.message },
-      `when views were refreshed is not kept, and they are due again at the next run: ${error.message}`,
-    );
-  }
 }

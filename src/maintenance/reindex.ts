@@ -1,37 +1,36 @@
+import { DbopsError } from '../errors.ts';
 import { humanBytes } from '../output/human.ts';
 import type { JobContext } from '../partition/context.ts';
-import type { Change } from '../plan/step.ts';
-import {
-  dropLeftoverSql,
-  listLeftovers,
-  listRebuilds,
-  reindexSql,
-  type RebuildRow,
-} from '../sql/maintenance-indexes.ts';
-import type { LockMode } from '../sql/locks.ts';
-import { displayName, relation } from '../sql/quote.ts';
+import { listLeftovers, listRebuilds } from '../sql/maintenance-indexes.ts';
+import { displayName } from '../sql/quote.ts';
+import { planBloated } from './bloated.ts';
 import { findFreeBytes } from './disk.ts';
 import { findNamed, indexes as indexKinds } from './scope.ts';
-import type { LeftOut, MaintenancePlan, Task } from './task.ts';
+import { findRebuildObstacle, leftoverTask, rebuildTask } from './rebuild.ts';
+import { joinPlans, type LeftOut, type MaintenancePlan, type Task } from './task.ts';
 
 /** What a person has named; with nothing, leftovers alone are removed. */
 export interface ReindexRequest {
   tables: string[];
   indexes: string[];
+  /** Those that are mostly air as well. */
+  bloated?: boolean;
 }
-
-/** A rebuild takes its size once more, and WAL beside it. */
-const roomFactor = 1.2;
 
 /**
  * What is left behind by rebuilds that failed goes first, then the named indexes are rebuilt, the smallest first, so that each
  * makes room for the next. Throws table_not_found and usage.
  */
 export async function planReindex(
-  { db }: Pick<JobContext, 'db'>,
-  { tables, indexes }: ReindexRequest,
+  { db, settings }: Pick<JobContext, 'db' | 'settings'>,
+  { tables, indexes, bloated = false }: ReindexRequest,
 ): Promise<MaintenancePlan> {
   const leftovers = await planLeftovers(db);
+  if (bloated) {
+    if (tables.length + indexes.length > 0)
+      throw new DbopsError('usage', '--bloated goes neither with --table nor with --index');
+    return joinPlans([leftovers, await planBloated({ db, settings })]);
+  }
   if (tables.length + indexes.length === 0) return leftovers;
   const ofTables = tables.length === 0 ? [] : await findNamed(db, tables);
   const ofIndexes = indexes.length === 0 ? [] : await findNamed(db, indexes, indexKinds);
@@ -43,12 +42,9 @@ export async function planReindex(
   const leftOut: LeftOut[] = [...leftovers.leftOut];
   const tasks: Task[] = [...leftovers.tasks];
   for (const row of rows) {
-    if (freeBytes !== null && row.sizeBytes * roomFactor > freeBytes)
-      leftOut.push({
-        object: displayName(row),
-        why: `it takes ${humanBytes(row.sizeBytes)} once more, and ${humanBytes(freeBytes)} are free`,
-      });
-    else tasks.push(rebuildTask(row));
+    const obstacle = findRebuildObstacle(db, row, freeBytes);
+    if (obstacle !== undefined) leftOut.push({ object: displayName(row), why: obstacle });
+    else tasks.push(rebuildTask(row, `it was asked for; ${humanBytes(row.sizeBytes)}`));
   }
   const warnings =
     freeBytes === null && rows.length > 0
@@ -69,45 +65,8 @@ export async function planLeftovers(db: JobContext['db']): Promise<MaintenancePl
       .map((row) => ({
         object: displayName(row),
         why: 'a session works on it or on its table: it may be in the making',
+        isExpected: true,
       })),
     warnings: [],
   };
-}
-
-function rebuildTask(row: RebuildRow): Task {
-  return indexTask(row, 'reindex', `it was asked for; ${humanBytes(row.sizeBytes)}`, {
-    sql: reindexSql(row),
-    // Writers are waited for; those that come later go on.
-    free: 'SHARE',
-  });
-}
-
-function leftoverTask(row: RebuildRow): Task {
-  const why = `a rebuild that failed left it behind, invalid; ${humanBytes(row.sizeBytes)}`;
-  return indexTask(row, 'drop leftover', why, { sql: dropLeftoverSql(row), free: 'ACCESS EXCLUSIVE' });
-}
-
-/**
- * It has no lock_timeout: that would end it half done, since it counts for transactions that are waited for as well. Instead
- * it begins when nothing lasting is in the way, and stands in no queue that readers and writers pass.
- */
-function indexTask(
-  row: RebuildRow,
-  verb: 'reindex' | 'drop leftover',
-  why: string,
-  { sql, free }: { sql: string; free: LockMode },
-): Task {
-  const table = relation({ schema: row.tableSchema, name: row.tableName });
-  const change: Change = {
-    summary: `${verb} ${displayName(row)}`,
-    table: displayName({ schema: row.tableSchema, name: row.tableName }),
-    kind: 'single',
-    lockTimeoutMs: null,
-    statementTimeoutMs: null,
-    startWhenFree: [{ table, mode: free }],
-    isTriedOnce: true,
-    event: `maintenance_${verb.replace(' ', '_')}`,
-    steps: [{ sql, locks: [{ table, mode: 'SHARE UPDATE EXCLUSIVE' }], why }],
-  };
-  return { verb, target: row, isMeasured: true, why, change };
 }

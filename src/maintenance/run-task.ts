@@ -24,6 +24,12 @@ export async function runTask(context: JobContext, db: Db, task: Task, window: W
     return { verb, object, why, outcome, reason, seconds, before: null, after: null };
   };
   if (remainingMs(window) <= 0) return result('left', `the window closed at ${window.until ?? ''}`);
+  const { expectedSeconds = 0 } = task;
+  if (remainingMs(window) < expectedSeconds * 1000)
+    return result(
+      'left',
+      `it may take ${humanSeconds(expectedSeconds)}, and the window closes at ${window.until ?? ''}`,
+    );
   try {
     const applied = { changes: 0 };
     const warnings = await db.catchWarnings(() => applyTask(context, db, task, window, applied));

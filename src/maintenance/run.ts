@@ -1,9 +1,9 @@
 import type { JobContext } from '../partition/context.ts';
 import { withAdvisoryLock } from '../pg/advisory-lock.ts';
-import { keepRefreshed } from './refresh.ts';
+import { keepDone } from './keep.ts';
 import { planLeftovers } from './reindex.ts';
 import { runTasks } from './run-tasks.ts';
-import type { MaintenancePlan, Task, TaskResult } from './task.ts';
+import type { LeftOut, MaintenancePlan, Task, TaskResult } from './task.ts';
 import { noWindow, type Window } from './window.ts';
 
 /** So many tasks of a plan are kept in the history. */
@@ -25,7 +25,7 @@ export async function runMaintenance(
       await history.begin(db, { tasks: planned.tasks.length, first: kept });
     }
     const results = await runStages(context, planned.tasks, options);
-    await keepRefreshed(context, results);
+    await keepDone(context, results);
     return { plan: planned, results: [...results, ...(await cleanUp(context, results))] };
   });
 }
@@ -69,9 +69,9 @@ async function cleanUp(context: JobContext, results: TaskResult[]): Promise<Task
   return await runTasks(context, tasks, { jobs: 1, window: noWindow });
 }
 
-/** 0: all is done. 4: nothing is. 5: some is, and running it again does the rest. Pure. */
-export function exitCodeOf(results: TaskResult[]): number {
+/** 0: all is done. 4: nothing is. 5: some is, and running it again does the rest. What had to be left out is not done. Pure. */
+export function exitCodeOf(results: TaskResult[], leftOut: LeftOut[] = []): number {
   const done = results.filter(({ outcome }) => outcome === 'done').length;
-  if (done === results.length) return 0;
+  if (done === results.length && leftOut.every(({ isExpected }) => isExpected === true)) return 0;
   return done === 0 && results.every(({ outcome }) => outcome !== 'vanished') ? 4 : 5;
 }

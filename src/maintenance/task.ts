@@ -11,6 +11,8 @@ export interface Task {
   why: string;
   /** It reads or works on tables that other tasks are about: it comes after those, and alone. */
   isLate?: boolean;
+  /** It is not begun when the window closes sooner. */
+  expectedSeconds?: number;
   change: Change;
 }
 
@@ -18,6 +20,8 @@ export interface Task {
 export interface LeftOut {
   object: string;
   why: string;
+  /** As it should be: nothing to warn of, and no run is partly done for it. */
+  isExpected?: boolean;
 }
 
 /** What is to be done, and what not. */
@@ -45,4 +49,13 @@ export interface TaskResult {
   seconds: number;
   before: Figures | null;
   after: Figures | null;
+}
+
+/** Several plans as one, in their order. */
+export function joinPlans(plans: MaintenancePlan[]): MaintenancePlan {
+  return {
+    tasks: plans.flatMap(({ tasks }) => tasks),
+    leftOut: plans.flatMap(({ leftOut }) => leftOut),
+    warnings: plans.flatMap(({ warnings }) => warnings),
+  };
 }

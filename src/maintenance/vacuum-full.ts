@@ -2,8 +2,9 @@ import { writeTable } from '../config/table-name.ts';
 import { DbopsError } from '../errors.ts';
 import { humanBytes } from '../output/human.ts';
 import type { JobContext } from '../partition/context.ts';
-import { hasExtension, listFigures, vacuumFullSql } from '../sql/maintenance.ts';
+import { listFigures, vacuumFullSql } from '../sql/maintenance.ts';
 import { displayName, relation } from '../sql/quote.ts';
+import { listExtensions } from '../sql/requirements.ts';
 import { findFreeBytes } from './disk.ts';
 import { findNamed, wholeTables } from './scope.ts';
 import type { MaintenancePlan } from './task.ts';
@@ -41,9 +42,10 @@ export async function planVacuumFull(
     `ACCESS EXCLUSIVE on ${displayName(row)} for all its time: nobody reads or writes it; size ${humanBytes(sizeBytes)}, ` +
     `and up to as much again on disk until it ends; free: ${freeBytes === null ? 'unknown, the disk is not seen from here' : humanBytes(freeBytes)}`;
   if (!isPlan) refuse(writeTable(row), request, facts, { sizeBytes, freeBytes });
-  const repack = (await hasExtension(db, 'pg_repack'))
-    ? `pg_repack is installed and does the same without that lock: pg_repack --table ${writeTable(row)}`
-    : 'the extension pg_repack does the same without that lock; it is not installed here';
+  const repack =
+    (await listExtensions(db, ['pg_repack'])).length > 0
+      ? `pg_repack is installed and does the same without that lock: pg_repack --table ${writeTable(row)}`
+      : 'the extension pg_repack does the same without that lock; it is not installed here';
   return {
     tasks: [
       {

@@ -57,13 +57,3 @@ export async function listRefreshed(db: Db, schema: string): Promise<RefreshedRo
         from ${ident(schema)}.job as j where pg_catalog.starts_with(j.name, 'refresh ')`,
   });
 }
-
-/** Keeps that a view was refreshed at this moment. Privilege: INSERT and UPDATE on job. Locks: the row. */
-export async function saveRefreshed(db: Db, schema: string, object: string): Promise<void> {
-  await db.query({
-    text: `/* dbops:maintenance-views.save */
-      insert into ${ident(schema)}.job (name, spec, state) values ('refresh ' || $1::text, '{}', 'done')
-          on conflict (name) do update set state = 'done', changed_at = pg_catalog.clock_timestamp()`,
-    values: [object],
-  });
-}

@@ -1,5 +1,5 @@
 import type { Db } from '../pg/connection.ts';
-import { relation, type RelationName } from './quote.ts';
+import { ident, relation, type RelationName } from './quote.ts';
 
 /** What a table or an index looks like before and after its maintenance. */
 export interface FiguresRow {
@@ -214,12 +214,13 @@ export async function findDataDirectory(db: Db): Promise<string | null> {
   return row?.directory ?? null;
 }
 
-/** Whether an extension is in this database. Privilege: none. Locks: none. */
-export async function hasExtension(db: Db, extension: string): Promise<boolean> {
-  const [row] = await db.query<{ found: boolean }>({
-    text: `/* dbops:maintenance.extension */
-      select exists (select from pg_catalog.pg_extension as e where e.extname = $1) as found`,
-    values: [extension],
+/** Keeps that something was done at this moment, and what is worth to know of it. Privilege: INSERT and UPDATE on job. Locks: the row. */
+export async function saveDone(db: Db, schema: string, name: string, spec: object): Promise<void> {
+  await db.query({
+    text: `/* dbops:maintenance.save */
+      insert into ${ident(schema)}.job (name, spec, state) values ($1, $2::jsonb, 'done')
+          on conflict (name) do update
+             set spec = excluded.spec, state = 'done', changed_at = pg_catalog.clock_timestamp()`,
+    values: [name, JSON.stringify(spec)],
   });
-  return row?.found === true;
 }

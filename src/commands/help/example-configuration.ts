@@ -159,6 +159,10 @@ maintenance:                       # what "dbops maintenance" does when nothing 
   jobs: 2                          # tables at once
   vacuum:
     skip: [public.scratch*]        # never chosen; * stands for anything
+  reindex:                         # indexes that are mostly air are rebuilt in each run
+    bloatSize: 100 MB              # when so much of one is air
+    bloatShare: 50                 # and so many percent of it; 100: never
+    skip: [public.archive_*]
   refresh:                         # materialized views, and how old each may become
     - { view: public.daily_costs, every: 1 day }
   autovacuum:                      # settings of single tables

@@ -5,12 +5,17 @@ import { addMaintenance, changesSomething, maintain, repeatable, type Maintenanc
 interface Options extends MaintenanceOptions {
   table?: string[];
   index?: string[];
+  bloated?: boolean;
 }
 
 export const command = defineCommand<Options>({
   changes: changesSomething,
   examples: [
     { command: 'dbops maintenance reindex --plan', about: 'what failed rebuilds have left behind' },
+    {
+      command: 'dbops maintenance reindex --bloated --plan',
+      about: 'those, and indexes that are mostly air',
+    },
     { command: 'dbops maintenance reindex --table public.event_outbox', about: 'all indexes of a table' },
     {
       command: 'dbops maintenance reindex --index public.event_outbox_pkey --until 05:00 --plan',
@@ -22,12 +27,13 @@ export const command = defineCommand<Options>({
   declare(cmd) {
     cmd.option('--table <table>', 'all indexes of schema.table; repeatable', repeatable);
     cmd.option('--index <index>', 'schema.index; repeatable', repeatable);
+    cmd.option('--bloated', 'those that are mostly air; maintenance.reindex says from where on');
     addMaintenance(cmd, { hasJobs: false });
   },
   async run(context): Promise<Result> {
-    const { table = [], index = [] } = context.options;
+    const { table = [], index = [], bloated = false } = context.options;
     return await maintain(context, 'maintenance reindex', (job) =>
-      planReindex(job, { tables: table, indexes: index }),
+      planReindex(job, { tables: table, indexes: index, bloated }),
     );
   },
 });

@@ -9,7 +9,7 @@ export const command = defineCommand<MaintenanceOptions>({
     { command: 'dbops maintenance run --until 05:00 --dry-run', about: 'the same as a script for psql' },
   ],
   notes:
-    'For cron; it never asks. Settings of autovacuum, tables that need VACUUM or ANALYZE, leftovers of rebuilds, and views that are due. Exit 5 when something was skipped or not reached.',
+    'For cron; it never asks. Settings of autovacuum, tables that need VACUUM or ANALYZE, leftovers of rebuilds, indexes that are mostly air, and views that are due. Exit 5 when something was skipped or not reached.',
   declare(cmd) {
     addMaintenance(cmd, { hasJobs: true });
   },

@@ -89,7 +89,7 @@ export async function maintain(
     data: { tasks: results, leftOut: plan.leftOut, warnings: plan.warnings },
     text: results.length === 0 ? nothingToDo(plan) : renderResults(results),
     warnings: leftOutWarnings(plan),
-    exitCode: exitCodeOf(results),
+    exitCode: exitCodeOf(results, plan.leftOut),
   };
 }
 
@@ -112,7 +112,9 @@ function nothingToDo({ leftOut }: MaintenancePlan): string {
 
 /** What needs it and is not done must not look done. */
 function leftOutWarnings({ leftOut }: MaintenancePlan): string[] {
-  return leftOut.map(({ object, why }) => `${object} is left out: ${why}`);
+  return leftOut
+    .filter(({ isExpected }) => isExpected !== true)
+    .map(({ object, why }) => `${object} is left out: ${why}`);
 }
 
 function renderPlan(tasks: Task[], leftOut: LeftOut[]): Promise<string> {

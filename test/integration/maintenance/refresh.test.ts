@@ -1,5 +1,6 @@
 // Materialized views that are kept fresh.
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { exitCodeOf } from '../../../src/maintenance/run.ts';
 import { planRefresh } from '../../../src/maintenance/refresh.ts';
 import { createDatabase, openSession, type TestDatabase } from '../../support/database.ts';
 import { maintained, openMaintenance, type MaintenanceJob } from '../../support/maintenance.ts';
@@ -37,6 +38,8 @@ it('refreshes what is due while readers go on, and says what the others lack', a
   const results = await maintained(job, () => planRefresh(job, due));
   await reader.end();
   expect(results).toMatchObject([{ object: 'public.good', outcome: 'done' }]);
+  // What is due and could not be done is no success.
+  expect([exitCodeOf(results), exitCodeOf(results, leftOut), exitCodeOf([], leftOut)]).toEqual([0, 5, 4]);
   expect(await db.query('select id from public.good order by id')).toEqual([{ id: 1 }, { id: 2 }]);
   const why = (object: string) => leftOut.find((item) => item.object === object)?.why;
   expect(why('public.partial')).toContain('unique index on plain columns');
