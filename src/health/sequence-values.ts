@@ -30,7 +30,7 @@ export async function readSequences(db: Db): Promise<{ read: UsedSequence[]; unr
   const read = readable.flatMap((sequence) => {
     const lastValue = values[sequence.oid];
     // One that was dropped meanwhile has none.
-    return lastValue === undefined ? [] : [{ ...sequence, lastValue }];
+    return lastValue === undefined ? [] : [Object.assign(sequence, { lastValue })];
   });
   return { read, unread: all.filter(({ mayRead, isLocked }) => !mayRead || isLocked) };
 }
