@@ -77,7 +77,7 @@ export async function runPgbackrest(
   try {
     await child.finished;
   } catch (error) {
-    throw explain(error, site.stanza, command);
+    throw explain(error, site.stanza, command, (await stdout) ?? '');
   }
   const warnings = ((await stderr) ?? '').split('\n').flatMap((line) => /^WARN: (.*)$/.exec(line)?.[1] ?? []);
   return { stdout: (await stdout) ?? '', warnings };
@@ -101,14 +101,20 @@ export function pgbackrestArguments(
   ];
 }
 
-function explain(error: unknown, stanza: string, command: string): unknown {
+function explain(error: unknown, stanza: string, command: string, stdout: string): unknown {
   if (!(error instanceof DbopsError) || error.code !== 'tool_failed') return error;
-  const number = Number(/ERROR: \[(\d+)\]/.exec(error.detail ?? '')?.[1]);
+  // Until it has read its configuration a newer one says on stdout what is wrong.
+  const detail = error.detail ?? /ERROR: \[\d+\]: .*/s.exec(stdout)?.[0].trim();
+  const number = Number(/ERROR: \[(\d+)\]/.exec(detail ?? '')?.[1]);
   const meaning = known[number];
-  if (meaning === undefined) return error;
+  if (meaning === undefined) {
+    return detail === error.detail
+      ? error
+      : new DbopsError(error.code, error.message, { detail, cause: error });
+  }
   return new DbopsError(
     meaning.code,
     `"pgbackrest ${command}" of stanza "${stanza}" ended with its error ${String(number)}`,
-    { detail: error.detail, hint: meaning.hint(stanza), cause: error },
+    { detail, hint: meaning.hint(stanza), cause: error },
   );
 }
