@@ -46,6 +46,7 @@ export interface Pipeline {
 
 /** So much of what the programs said on stderr is kept for the message. */
 const mostStderr = 4000;
+const mostLine = 1000;
 /** Who failed and who lost its reader or its writer by that are told apart when both have answered. */
 const echoMs = 100;
 /** What does not end by SIGTERM in this time is killed. */
@@ -258,13 +259,19 @@ function failure(programs: Program[], { index, code }: Status, words: string): E
   return toolFailure(path, code, (signal ?? null) as NodeJS.Signals | null, words);
 }
 
+/** One line must not push out those before it: pg_dump shows a statement that names every table. */
+function shortened(line: string): string {
+  const half = mostLine / 2;
+  return line.length <= mostLine ? line : `${line.slice(0, half)} ... ${line.slice(-half)}`;
+}
+
 /** Resolves when the stream has ended, however it did. */
 async function eachLine(stream: Readable, take: (line: string) => void): Promise<void> {
   let rest = '';
   stream.setEncoding('utf8').on('data', (chunk: string) => {
     const lines = (rest + chunk).split('\n');
-    rest = (lines.pop() ?? '').slice(-mostStderr);
-    for (const line of lines) take(line);
+    rest = shortened(lines.pop() ?? '');
+    for (const line of lines) take(shortened(line));
   });
   await new Promise<void>((resolve) => {
     stream.once('close', resolve);

@@ -149,9 +149,10 @@ export async function waitUntil<T>(
 export async function startPrivateServer(
   settings: Record<string, string> = {},
   initdbArgs: string[] = [],
+  binDir = serverBinaries(),
 ): Promise<Server> {
   return startServer({
-    binDir: serverBinaries(),
+    binDir,
     settings: { ...privateSettings, ...settings },
     initdbArgs,
   });

@@ -6,7 +6,7 @@ import { describeBlockers } from '../../../plan/apply.ts';
 import { together } from '../../../process/parallel.ts';
 import { beginDumpSnapshot } from '../../../sql/backup-facts.ts';
 import { listBlockers } from '../../../sql/locks.ts';
-import type { RelationName } from '../../../sql/quote.ts';
+import { relation, type RelationName } from '../../../sql/quote.ts';
 import type { LogicalPart } from '../../manifest.ts';
 import type { Making } from '../maker.ts';
 import { dumpToDirectory } from './directory.ts';
@@ -59,18 +59,24 @@ export async function dumpWithFacts(
   const { context } = making;
   const deadline = performance.now() + context.settings.lockDeadlineMs;
   for (let attempt = 1; ; attempt += 1) {
-    const state = { hasLocks: false };
+    const state = { hasLocks: false, tables: [] as RelationName[] };
     try {
-      return await attemptOnce(making, plan, { work, onLocks: () => (state.hasLocks = true) });
+      return await attemptOnce(making, plan, {
+        work,
+        onSelected: (tables) => (state.tables = tables),
+        onLocks: () => (state.hasLocks = true),
+      });
     } catch (error) {
-      const table = busyTable(error);
-      if (table === undefined && !(isRetryable(error) && !state.hasLocks)) throw withHint(error);
-      const blockers = table === undefined || table === '' ? [] : await blockersOf(making, table);
+      const one = busyTable(error);
+      if (one === undefined && !(isRetryable(error) && !state.hasLocks)) throw withHint(error);
+      const asked = one === undefined ? [] : one === '' ? state.tables.map(relation) : [one];
+      const blockers = await blockersOf(making, asked);
+      const table = [...new Set(blockers.map((blocker) => blocker.table))].join(', ') || one || 'a table';
       if (state.hasLocks || performance.now() >= deadline)
         throw gaveUp(table, blockers, error, state.hasLocks);
       context.log.debug(
         { event: 'lock_retry', table, attempt, holder: blockers[0]?.pid ?? null },
-        `pg_dump could not lock ${table ?? 'a table'}: ${describeBlockers(blockers)}; trying again`,
+        `pg_dump could not lock ${table}: ${describeBlockers(blockers)}; trying again`,
       );
       const ceiling = Math.min(200 * 2 ** Math.min(attempt, 10), 5000);
       await sleep(ceiling * (0.5 + Math.random() / 2), undefined, { signal: context.signal }).catch(
@@ -80,14 +86,14 @@ export async function dumpWithFacts(
   }
 }
 
-async function blockersOf(making: Making, table: string) {
-  // Several tables can stand in one LOCK; the names are quoted as in SQL.
-  const needs = table.split(', ').map((name) => ({ table: name, mode: 'ACCESS SHARE' as const }));
+/** The names are quoted as in SQL. */
+async function blockersOf(making: Making, tables: string[]) {
+  const needs = tables.map((table) => ({ table, mode: 'ACCESS SHARE' as const }));
   return await listBlockers(making.context.db, needs).catch(() => []);
 }
 
 function gaveUp(
-  table: string | undefined,
+  table: string,
   blockers: Awaited<ReturnType<typeof listBlockers>>,
   cause: unknown,
   hadLocks: boolean,
@@ -95,7 +101,7 @@ function gaveUp(
   const [holder] = blockers;
   const message = hadLocks
     ? 'the dump met a lock that somebody waits for while it ran, and was given up'
-    : `gave up: pg_dump could not lock ${table ?? 'a table'} in time`;
+    : `gave up: pg_dump could not lock ${table} in time`;
   return new DbopsError('lock_timeout', message, {
     detail: describeBlockers(blockers),
     hint:
@@ -109,7 +115,11 @@ function gaveUp(
 async function attemptOnce(
   making: Making,
   plan: LogicalPlan,
-  options: { work: string | undefined; onLocks: () => void },
+  options: {
+    work: string | undefined;
+    onSelected: (tables: RelationName[]) => void;
+    onLocks: () => void;
+  },
 ): Promise<DumpWithFacts> {
   const { context } = making;
   const session = await context.db.openAnother();
@@ -117,6 +127,7 @@ async function attemptOnce(
   try {
     const snapshot = await beginDumpSnapshot(session);
     const selection = await select(session, plan.selected, plan.excluded);
+    options.onSelected(selection.tables);
     let locked = (): void => undefined;
     const locks = new Promise<void>((resolve) => {
       locked = resolve;

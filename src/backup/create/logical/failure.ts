@@ -10,14 +10,18 @@ export function isPastLocks(line: string): boolean {
   return / saving encoding = | dumping contents of table /.test(line);
 }
 
-/** The table that pg_dump could not lock in time; undefined where it failed for another reason. */
+/**
+ * The table that pg_dump could not lock in time; empty where it is one of many, which pg_dump 16 and later lock by one
+ * statement; undefined where it failed for another reason.
+ */
 export function busyTable(error: unknown): string | undefined {
   if (!(error instanceof DbopsError) || error.code !== 'tool_failed') return undefined;
   const { detail = '' } = error;
   if (!/canceling statement due to (lock|statement) timeout|could not obtain lock on relation/.test(detail)) {
     return undefined;
   }
-  return /LOCK TABLE (?:ONLY )?(.*?) IN ACCESS SHARE MODE/s.exec(detail)?.[1] ?? '';
+  const one = /LOCK TABLE (?:ONLY )?((?:"(?:[^"]|"")*"|[^",\s])+) IN ACCESS SHARE MODE/.exec(detail);
+  return one?.[1] ?? '';
 }
 
 const hints: [RegExp, string][] = [
