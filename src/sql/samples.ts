@@ -45,7 +45,10 @@ export async function listServerSamples(db: Db): Promise<Sample[]> {
   });
 }
 
-/** The statements that keep the samples of a day, and drop those before `oldest`; days are written 2026-11-21. */
+/**
+ * The statements that keep the samples of a day, and drop those before `oldest`; days are written 2026-11-21. Where none
+ * would remain, nothing is dropped: a clock that runs years ahead must not take the whole history along.
+ */
 export function sampleStatements(
   schema: string,
   samples: Sample[],
@@ -60,7 +63,8 @@ export function sampleStatements(
   return [
     `insert into ${ident(schema)}.sample (kind, object, day, value, bound, taken_at)\nvalues ${values.join(',\n       ')}\n` +
       'on conflict (kind, object, day) do update set value = excluded.value, bound = excluded.bound, taken_at = excluded.taken_at',
-    `delete from ${ident(schema)}.sample where day < ${literal(oldest)}`,
+    `delete from ${ident(schema)}.sample where day < ${literal(oldest)}\n` +
+      `   and exists (select from ${ident(schema)}.sample as s where s.day >= ${literal(oldest)} and s.day < ${day})`,
   ];
 }
 
@@ -73,22 +77,22 @@ export interface SampleRow {
 }
 
 /**
- * The samples of some kinds since a moment, by object and time; those with a bound from a share of it on. Privilege: SELECT.
- * Locks: ACCESS SHARE on the table.
+ * The samples of some kinds between two moments, by object and time; those with a bound from a share of it on. What a clock
+ * that ran ahead left in the future is none. Privilege: SELECT. Locks: ACCESS SHARE on the table.
  */
 export async function listSamples(
   db: Db,
   schema: string,
-  { since, kinds, leastShare }: { since: Date; kinds: readonly SampleKind[]; leastShare: number },
+  question: { since: Date; until: Date; kinds: readonly SampleKind[]; leastShare: number },
 ): Promise<SampleRow[]> {
   return await askQuickly<SampleRow>(db, {
     text: `/* dbops:samples.list */
       select s.kind, s.object, s.taken_at as "takenAt", s.value::float8 as value, s.bound::float8 as bound
         from ${ident(schema)}.sample as s
-       where s.taken_at >= $1 and s.kind = any ($2::text[])
-         and (s.bound is null or s.value >= s.bound * $3::float8)
+       where s.taken_at between $1 and $2 and s.kind = any ($3::text[])
+         and (s.bound is null or s.value >= s.bound * $4::float8)
        order by s.kind, s.object, s.taken_at`,
-    values: [since, kinds, leastShare],
+    values: [question.since, question.until, question.kinds, question.leastShare],
   });
 }
 

@@ -27,8 +27,8 @@ export interface Forecast {
 }
 
 /** A week has its weekend in it, and four points have six slopes. */
-const leastDays = 7;
-const leastSamples = 4;
+export const leastDays = 7;
+export const leastSamples = 4;
 /** Of the normal distribution, for a range that holds the true slope in nine of ten cases. */
 const z90 = 1.645;
 const dayMs = 86_400_000;

@@ -6,6 +6,9 @@ import { forecast, type Forecast, type Point } from './forecast.ts';
 /** The version of the state schema that has samples. */
 export const sampleVersion = 4;
 
+/** What was not seen for so long while others were is gone: dropped, or no longer among the largest. */
+const goneAfterMs = 7 * 86_400_000;
+
 export interface ObjectForecast extends Forecast {
   kind: SampleKind;
   object: string;
@@ -33,36 +36,62 @@ export async function listForecasts(
 ): Promise<ObjectForecast[]> {
   if ((await findStateVersion(db, schema)) < sampleVersion) return [];
   const since = new Date(now.getTime() - days * 86_400_000);
-  const series = new Map<string, { kind: SampleKind; object: string; points: Point[] }>();
-  for (const { kind, object, takenAt, value, bound } of await listSamples(db, schema, {
-    since,
-    kinds,
-    leastShare,
-  })) {
+  const series = new Map<string, Series>();
+  const asked = { since, until: now, kinds, leastShare };
+  for (const { kind, object, takenAt, value, bound } of await listSamples(db, schema, asked)) {
     const key = `${kind} ${object}`;
     const known = series.get(key) ?? { kind, object, points: [] };
     known.points.push({ at: takenAt, value, bound });
     series.set(key, known);
   }
-  return [...series.values()].map(forecastOf).sort(byUrgency);
+  const all = [...series.values()];
+  const newest = Math.max(...all.map(({ points }) => timeOf(points)));
+  return all
+    .filter(({ points }) => newest - timeOf(points) < goneAfterMs)
+    .map((item) => forecastOf(item, now))
+    .sort(byUrgency);
 }
 
-function forecastOf({
-  kind,
-  object,
-  points,
-}: {
+interface Series {
   kind: SampleKind;
   object: string;
   points: Point[];
-}): ObjectForecast {
-  const made = forecast(kind === 'multixact' ? unwrapped(points) : points);
-  const last = points.at(-1)?.at.getTime() ?? 0;
-  const sampledAt = new Date(last);
-  const end = made.daysUntil === null ? Infinity : last + made.daysUntil.likely * 86_400_000;
+}
+
+function timeOf(points: Point[]): number {
+  return points.at(-1)?.at.getTime() ?? 0;
+}
+
+/** Days count from now on, since the newest sample may be old. */
+function forecastOf({ kind, object, points }: Series, now: Date): ObjectForecast {
+  const made = forecast(counted(kind, points));
+  const sampledAt = new Date(timeOf(points));
+  const oldDays = Math.max(0, (now.getTime() - sampledAt.getTime()) / 86_400_000);
+  const fromNow = (days: number) => Math.max(0, days - oldDays);
+  const { daysUntil } = made;
   // A date has its limits, and so has a forecast: beyond a century there is no end in sight.
-  const isInSight = end - last < 100 * 366 * 86_400_000;
-  return { kind, object, ...made, sampledAt, reachedAt: isInSight ? new Date(end) : null };
+  const isInSight = daysUntil !== null && daysUntil.likely < 100 * 366;
+  return {
+    ...{ kind, object, sampledAt },
+    ...made,
+    daysUntil:
+      daysUntil === null
+        ? null
+        : {
+            likely: fromNow(daysUntil.likely),
+            low: fromNow(daysUntil.low),
+            high: daysUntil.high === null ? null : fromNow(daysUntil.high),
+          },
+    reachedAt: isInSight ? new Date(sampledAt.getTime() + daysUntil.likely * 86_400_000) : null,
+  };
+}
+
+/** What only counts up falls when it is set back: what was before says nothing of what comes. */
+function counted(kind: SampleKind, points: Point[]): Point[] {
+  if (kind === 'multixact') return unwrapped(points);
+  if (kind !== 'sequence' && kind !== 'xid') return points;
+  const reset = points.findLastIndex(({ value }, index) => value < (points[index - 1]?.value ?? value));
+  return points.slice(Math.max(0, reset));
 }
 
 /** Multixact ids begin anew at 2^32: a fall by more than half of that is no fall. */

@@ -127,7 +127,7 @@ function observe(
     object,
     value: days,
     message: `the ${kind} is used up in about ${humanCount(Math.floor(days))} days`,
-    detail: `${human(value)} of ${human(bound ?? 0)} are used; from the last sample it takes at least ${humanCount(Math.floor(range?.low ?? 0))}${until} days`,
+    detail: `${human(value)} of ${human(bound ?? 0)} are used; it takes at least ${humanCount(Math.floor(range?.low ?? 0))}${until} days`,
     mend: `dbops capacity forecast --kind ${kind}`,
   };
 }

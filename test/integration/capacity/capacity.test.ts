@@ -4,7 +4,9 @@ import { defaultSettings, type Settings } from '../../../src/config/settings.ts'
 import { listForecasts } from '../../../src/health/capacity/forecasts.ts';
 import { applyRecording, planRecording } from '../../../src/health/capacity/record.ts';
 import { connect, type Db } from '../../../src/pg/connection.ts';
-import { sampleKinds, sampleStatements } from '../../../src/sql/samples.ts';
+import { staleWarnings } from '../../../src/health/capacity/table.ts';
+import { sampleKinds, sampleStatements, type Sample } from '../../../src/sql/samples.ts';
+import { ensureState } from '../../../src/state/history.ts';
 import { createDatabase, openSession, type TestDatabase } from '../../support/database.ts';
 import { createRole, findingsOf } from '../../support/health.ts';
 import { jobOf } from '../../support/job.ts';
@@ -178,5 +180,68 @@ describe('capacity', () => {
     for (const sql of sampleStatements('dbops', [sample], { takenAt: day(402), oldest: '2020-01-01' }))
       await db.execute(sql);
     expect(await database.query('select from dbops.sample where object = $1', [object])).toHaveLength(1);
+  });
+
+  describe('of samples with a history', () => {
+    const schema = 'histories';
+    const add = async (
+      kind: Sample['kind'],
+      object: string,
+      days: number[],
+      value: (day: number) => number,
+    ) => {
+      for (const count of days) {
+        const sample = { kind, object, value: BigInt(value(count)), bound: 10_000n };
+        const [insert = ''] = sampleStatements(schema, [sample], {
+          takenAt: day(count),
+          oldest: '2020-01-01',
+        });
+        await db.execute(insert);
+      }
+    };
+    const upTo = (count: number, from = 0) =>
+      Array.from({ length: count - from }, (_, index) => from + index);
+    const at = (count: number) =>
+      listForecasts(db, { schema, now: day(count), days: 90, kinds: sampleKinds });
+
+    beforeAll(async () => {
+      await ensureState(db, schema);
+      await add('disk', '/data', upTo(20), (count) => 1000 + 100 * count);
+      await add('sequence', 'public.reset', upTo(20), (count) =>
+        count < 10 ? 500 + 50 * count : 10 * (count - 9),
+      );
+      await add('sequence', 'public.gone', upTo(10), (count) => 5000 + 100 * count);
+    });
+
+    it('counts days from now on, and knows when nothing was recorded any more', async () => {
+      const [disk] = await at(29);
+      expect(disk).toMatchObject({ kind: 'disk', value: 2900, sampledAt: day(19) });
+      expect(disk?.daysUntil?.likely).toBeCloseTo(61, 5);
+      expect(disk?.reachedAt?.toISOString()).toBe(day(90).toISOString());
+      expect(staleWarnings(await at(29), day(29))).toEqual([
+        expect.stringContaining('for 10 days') as string,
+      ]);
+      expect(staleWarnings(await at(20), day(20))).toEqual([]);
+      // What should be full by now is full, not overdue.
+      expect((await at(100))[0]?.daysUntil).toMatchObject({ likely: 0 });
+    });
+
+    it('counts a sequence that was set back from then on, and leaves out what is gone', async () => {
+      const all = await at(20);
+      expect(all.find(({ object }) => object === 'public.reset')).toMatchObject({
+        trend: 'growing',
+        samples: 10,
+        perDay: { likely: 10, low: 10, high: 10 },
+      });
+      expect(all.map(({ object }) => object)).not.toContain('public.gone');
+      expect((await at(12)).map(({ object }) => object)).toContain('public.gone');
+    });
+
+    it('ignores what a clock that ran ahead has left, and loses nothing to it', async () => {
+      const sample = { kind: 'disk' as const, object: '/data', value: 9999n, bound: 10_000n };
+      const ahead = { takenAt: new Date('2040-01-01T03:00:00Z'), oldest: '2038-11-27' };
+      for (const sql of sampleStatements(schema, [sample], ahead)) await db.execute(sql);
+      expect((await at(20))[0]).toMatchObject({ object: '/data', value: 2900, samples: 20 });
+    });
   });
 });

@@ -48,6 +48,38 @@ describe('forecast', () => {
     expect(forecast(series(line(20, -3), 5000))).toMatchObject({ trend: 'shrinking', daysUntil: null });
   });
 
+  it('counts days, not samples: gaps, two on a day and one sample more do not bend a line', () => {
+    const points = series(line(40, 10), 2000).filter((_, day) => ![3, 4, 5, 6, 7, 20, 21, 30].includes(day));
+    const twice = { ...points[9]!, at: points[9]!.at };
+    expect(forecast([...points.slice(0, 10), twice, ...points.slice(10)])).toMatchObject({
+      trend: 'growing',
+      spanDays: 39,
+      perDay: { likely: 10, low: 10, high: 10 },
+      daysUntil: { likely: 61, low: 61, high: 61 },
+    });
+    expect(forecast(points.slice(0, 1))).toMatchObject({ trend: 'too young', samples: 1, spanDays: 0 });
+  });
+
+  it('has the range of a worked example: slopes and places in their order', () => {
+    // Ten days, 45 slopes: places (45 -+ 1.645 * sqrt(10 * 9 * 25 / 18)) / 2 are 13.3 and 31.7, as Gilbert 16.5 has it.
+    const values = [10, 15, 14, 20, 19, 23, 32, 28, 35, 36];
+    const slopes = values
+      .flatMap((one, at) => values.slice(at + 1).map((other, gap) => (other - one) / (gap + 1)))
+      .sort((a, b) => a - b);
+    const spread = 1.645 * Math.sqrt((10 * 9 * 25) / 18);
+    const between = (place: number) => {
+      const share = place - Math.floor(place);
+      return slopes[Math.floor(place)]! * (1 - share) + slopes[Math.ceil(place)]! * share;
+    };
+    const { likely, low, high } = theilSen(series(values));
+    expect(slopes).toHaveLength(45);
+    expect(likely).toBe(slopes[22]);
+    // The first of a list of slopes is the one of place 1.
+    expect(low).toBeCloseTo(between((45 - spread) / 2 - 1), 10);
+    expect(high).toBeCloseTo(between((45 + spread) / 2 + 1 - 1), 10);
+    expect([low, likely, high].map((value) => value > 2 && value < 4)).toEqual([true, true, true]);
+  });
+
   it('is not led astray by one clean-up or one bulk load', () => {
     const values = line(30, 10);
     values[12] = 1_000_000;
