@@ -1,4 +1,5 @@
 import type { Query } from '../pg/connection.ts';
+import { lockedRelations } from './inspect-sizes.ts';
 
 export interface TableSizeRow {
   schema: string;
@@ -22,11 +23,8 @@ export interface TableSizeRow {
 export function largeTables(least: number): Query {
   return {
     text: `/* dbops:health.large_tables */
-      with held as materialized (
-             select l.relation as oid from pg_catalog.pg_locks as l
-              where l.mode = 'AccessExclusiveLock' and l.locktype = 'relation'
-                and l.database = (select d.oid from pg_catalog.pg_database as d
-                                   where d.datname = pg_catalog.current_database())),
+      with held(oid) as materialized (
+             ${lockedRelations}),
            indexed as materialized (
              select i.indrelid as oid, pg_catalog.sum(x.relpages) as pages,
                     pg_catalog.bool_or(x.oid in (select h.oid from held as h)) as is_held
