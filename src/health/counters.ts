@@ -115,7 +115,8 @@ export function countedWindow<Row>(
   const isSame =
     before(sinceName) === since.getTime() &&
     names.every((name) => counts[name] >= (before(name) ?? Infinity));
-  if (!isSame) return { since, counts, whole: 'the last sample counts from another reset' };
+  if (!isSame)
+    return { since, counts, whole: 'the last sample counts from another reset, or on another server' };
   const differences = names.map((name) => [name, counts[name] - (before(name) ?? 0)]);
   return { since: takenAt, counts: Object.fromEntries(differences) as Counts<Row>, whole: undefined };
 }

@@ -25,13 +25,25 @@ export async function runChecks(context: RunContext, checks: PlannedCheck[]): Pr
     const findings: Finding[] = [];
     for (const planned of checks) {
       if (context.signal.aborted) throw context.signal.reason as Error;
-      findings.push(...(await runCheck(context, planned)));
+      const found = await runCheck(context, planned);
+      findings.push(...(context.db.server.isStandby ? found.map(onStandby) : found));
     }
     return findings;
   } finally {
     await context.db.resetTimeouts().catch(() => undefined);
   }
 }
+
+/** What writes cannot run where the finding was made. */
+function onStandby(finding: Finding): Finding {
+  const { mend, detail } = finding;
+  if (mend === null || !writes.test(mend)) return finding;
+  const where = 'its primary has to run that';
+  return { ...finding, detail: detail === null ? where : `${detail}; ${where}` };
+}
+
+const writes =
+  /^(?:grant|create|drop|reindex|alter (?!system)|dbops (?:maintenance|index|partition|archive|capacity|schedule))/;
 
 /** What one check says. */
 async function runCheck(context: RunContext, { check, bounds }: PlannedCheck): Promise<Finding[]> {
@@ -176,6 +188,12 @@ function unread({ db, signal }: RunContext, check: Check, error: unknown): Findi
         `no answer within ${String(quickTimeoutMs / 1000)} s`,
         'Ask for this check alone when the server is less busy.',
         `dbops health --only ${check.id}`,
+      );
+    case '42P01':
+    case '42883':
+      return unknown(
+        error.message,
+        'Write tables and functions with their schema: the search_path of this session is empty.',
       );
     default:
       return unknown(error.message, error.hint ?? 'See the log of the server.');

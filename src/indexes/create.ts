@@ -6,8 +6,10 @@ import { applyChanges } from '../plan/apply.ts';
 import { findIndexDetail } from '../sql/index-tables.ts';
 import { displayName } from '../sql/quote.ts';
 import { dropChange } from './changes.ts';
+import { tellLeftover } from './leftover.ts';
 import { planCreate, type Build, type CreatePlan } from './plan-create.ts';
 import { duplicatesSql, type IndexSpec } from './spec.ts';
+import { watchBuild } from './progress.ts';
 
 export interface CreateResult {
   table: string;
@@ -50,7 +52,8 @@ export async function createIndex(
       if (round > mostRounds || isAgain) throw unfinished(plan);
       for (const { table } of plan.builds) built.add(displayName(table));
       if (round === 1) await begin(plan);
-      await applyPlan(context, plan);
+      const progress = watchBuild(context);
+      await applyPlan(context, plan).finally(() => progress.end());
       done += plan.changes.length;
       plan = await planCreate(context, spec);
     }
@@ -78,11 +81,11 @@ async function applyPlan(context: JobContext, plan: CreatePlan): Promise<void> {
 
 /**
  * Removes what a failed build left: an invalid index is kept by every write and goes on refusing duplicates. Returns whether
- * nothing is left. After an interruption nothing can be said to the server any more; the next run does it.
+ * nothing is left. After an interruption it is told, and the next run does it.
  */
 async function cleanUp(context: JobContext, { index, table }: Build, reason: unknown): Promise<boolean> {
   const { db, log, signal, settings, applied } = context;
-  if (isConnectionLoss(reason) || signal.aborted) return false;
+  if (isConnectionLoss(reason) || signal.aborted) return !(await tellLeftover(context, index));
   try {
     const left = await findIndexDetail(db, index);
     if (left === undefined || left.isValid) return true;

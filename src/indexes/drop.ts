@@ -9,6 +9,7 @@ import { findIndexDetail, type IndexDetailRow } from '../sql/index-tables.ts';
 import { invalidIndexes, type InvalidRow } from '../sql/invalid-indexes.ts';
 import { displayName, ident, literal, relation, type RelationName } from '../sql/quote.ts';
 import { dropChange } from './changes.ts';
+import { tellLeftover } from './leftover.ts';
 
 export interface DropPlan {
   index: IndexDetailRow;
@@ -48,9 +49,8 @@ export async function dropIndex(context: JobContext, plan: DropPlan): Promise<vo
     try {
       await applyChanges(db, changes, applied, { log, signal, deadlineMs: settings.lockDeadlineMs });
     } catch (error) {
-      const left = signal.aborted ? undefined : await findIndexDetail(db, index).catch(() => undefined);
-      // It was taken out of use before the wait that failed.
-      if (index.isValid && left?.isValid === false) applied.changes += 1;
+      // It is taken out of use before the waits.
+      if (index.isValid && (await tellLeftover(context, index))) applied.changes += 1;
       throw error;
     }
   });

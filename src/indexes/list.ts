@@ -1,4 +1,5 @@
 import { writeTable } from '../config/table-name.ts';
+import { humanBytes } from '../output/human.ts';
 import type { Db } from '../pg/connection.ts';
 import { getHealthFacts } from '../sql/health-facts.ts';
 import {
@@ -14,10 +15,11 @@ import {
 import { invalidIndexes, type InvalidRow } from '../sql/invalid-indexes.ts';
 import { listDefinitions } from '../sql/index-tables.ts';
 import { displayName } from '../sql/quote.ts';
+import { bloatedFrom, findBloated, type BloatedRow } from './bloat.ts';
 import { undoOf } from './drop.ts';
 import { evidenceHours, listUnused, standbyNote, usedOtherwise } from './evidence.ts';
 
-export const indexTraits = ['unused', 'duplicate', 'redundant', 'invalid'] as const;
+export const indexTraits = ['unused', 'duplicate', 'redundant', 'invalid', 'bloated'] as const;
 export type IndexTrait = (typeof indexTraits)[number];
 
 export interface ListedIndex {
@@ -44,10 +46,16 @@ export interface IndexSurvey {
   /** Since when scans are counted. */
   countedSince: Date;
   standbys: number;
+  /** What could not be looked at, with what helps. */
+  unseen: string[];
 }
 
-/** Looks at every index of the database: seven questions, whatever the number of tables. Changes nothing. */
-export async function surveyIndexes(db: Db, now: Date): Promise<IndexSurvey> {
+/** Looks at every index of the database: eight questions, whatever the number of tables. Changes nothing. */
+export async function surveyIndexes(
+  db: Db,
+  now: Date,
+  leastBloatBytes = bloatedFrom.bytes,
+): Promise<IndexSurvey> {
   const { versionNum, isStandby } = db.server;
   const facts = await getHealthFacts(db);
   const countedSince = facts.countedSince ?? facts.startedAt;
@@ -60,9 +68,11 @@ export async function surveyIndexes(db: Db, now: Date): Promise<IndexSurvey> {
   const hours = (now.getTime() - countedSince.getTime()) / 3_600_000;
   const evidence = { hours, standbys, isStandby };
   const { unused, standIns } = listUnused(rows);
-  const found = { duplicates, redundant, invalid, unused: new Set(unused.map(({ oid }) => oid)), standIns };
+  const { bloated, unseen } = await findBloated(db, facts.roles, leastBloatBytes);
+  const never = new Set(unused.map(({ oid }) => oid));
+  const found = { duplicates, redundant, invalid, bloated, unused: never, standIns };
   const listed = rows.map((row) => ({ row, listed: describe(row, found, evidence) }));
-  const droppable = listed.filter(({ listed: { traits } }) => traits.length > 0);
+  const droppable = listed.filter(({ listed: { traits } }) => traits.some((trait) => trait !== 'bloated'));
   const definitions = byOid(
     droppable.length === 0
       ? []
@@ -74,18 +84,47 @@ export async function surveyIndexes(db: Db, now: Date): Promise<IndexSurvey> {
   return {
     countedSince,
     standbys,
+    unseen,
     missing: missing.map((row) => ({ ...row, mend: createCommand(row) })),
     indexes: [
       ...listed.map(({ row, listed: item }) => {
         const definition = definitions.get(row.oid);
         return definition === undefined ? item : { ...item, undo: undoOf({ ...row, ...definition }) };
       }),
-      ...[...invalid.values()].filter(({ oid }) => !rows.some((row) => row.oid === oid)).map(describePart),
+      ...describeParts(rows, found),
     ],
   };
 }
 
-/** Invalid indexes that are counted with others: of partitions, and of TOAST. */
+/** What is wrong with indexes that are counted with others: of partitions, and of TOAST. */
+function describeParts(
+  rows: IndexRow[],
+  { invalid, bloated }: Pick<Found, 'invalid' | 'bloated'>,
+): ListedIndex[] {
+  const counted = new Set(rows.map(({ oid }) => oid));
+  return [
+    ...[...invalid.values()].filter(({ oid }) => !counted.has(oid)).map(describePart),
+    ...[...bloated.values()].filter(({ oid }) => !counted.has(oid)).map(describeBloatedPart),
+  ];
+}
+
+function describeBloatedPart(row: BloatedRow): ListedIndex {
+  return {
+    index: displayName(row),
+    table: displayName({ schema: row.schema, name: row.table }),
+    ...{ method: 'btree', columns: [], sizeBytes: row.sizeBytes, scans: 0, lastScan: null },
+    traits: ['bloated'],
+    notes: [bloatNote(row), 'it is a part of another one'],
+    isSafeToDrop: false,
+    undo: null,
+  };
+}
+
+function bloatNote({ wastedBytes, sizeBytes, ...index }: BloatedRow): string {
+  const command = `dbops maintenance reindex --index ${shellWord(writeTable(index))}`;
+  return `about ${humanBytes(wastedBytes)} of ${humanBytes(sizeBytes)} are air: "${command}" rebuilds it`;
+}
+
 function describePart(row: InvalidRow): ListedIndex {
   const isLeft = row.isInWork === false;
   return {
@@ -108,17 +147,17 @@ interface Evidence {
   isStandby: boolean;
 }
 
-function describe(
-  row: IndexRow,
-  found: {
-    duplicates: Map<number, CoveredRow>;
-    redundant: Map<number, CoveredRow>;
-    invalid: Map<number, InvalidRow>;
-    unused: Set<number>;
-    standIns: Map<number, string>;
-  },
-  evidence: Evidence,
-): ListedIndex {
+/** By the oid of the index. */
+interface Found {
+  duplicates: Map<number, CoveredRow>;
+  redundant: Map<number, CoveredRow>;
+  invalid: Map<number, InvalidRow>;
+  bloated: Map<number, BloatedRow>;
+  unused: Set<number>;
+  standIns: Map<number, string>;
+}
+
+function describe(row: IndexRow, found: Found, evidence: Evidence): ListedIndex {
   const { oid, method, columns, sizeBytes, scans, lastScan } = row;
   const traits: IndexTrait[] = [];
   const notes: string[] = [];
@@ -134,6 +173,11 @@ function describe(
     if (broken.isInWork === false) traits.push('invalid');
     notes.push(broken.isInWork === false ? notWorkedOn : perhapsBuilt);
     isSafeToDrop = broken.isInWork === false && row.constraint === null && !row.isPartitioned;
+  }
+  const air = found.bloated.get(oid);
+  if (air !== undefined) {
+    traits.push('bloated');
+    notes.push(bloatNote(air));
   }
   const standsInFor = found.standIns.get(oid);
   if (standsInFor !== undefined && covered === undefined)

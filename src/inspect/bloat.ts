@@ -2,8 +2,8 @@ import type { Db } from '../pg/connection.ts';
 import { indexBloat, tableBloat, type BloatRow } from '../sql/health-bloat.ts';
 import { getHealthFacts } from '../sql/health-facts.ts';
 import { askQuickly } from '../sql/quick.ts';
-import { ident } from '../sql/quote.ts';
-import type { Look } from './look.ts';
+import { ident, relation } from '../sql/quote.ts';
+import { firstOf, type Look } from './look.ts';
 
 /** Less than this is not worth a look. */
 const leastBytes = 2 ** 20;
@@ -16,24 +16,34 @@ export async function lookAtBloat(db: Db, limit: number): Promise<Look<BloatRow>
     ...(await askQuickly<BloatRow>(db, tableBloat(leastBytes, mayReadAll))),
     ...(await askQuickly<BloatRow>(db, indexBloat(leastBytes, mayReadAll))),
   ];
-  const rows = found
+  const estimated = found
     .filter(({ obstacle }) => obstacle === null)
-    .sort((a, b) => (b.wastedBytes ?? 0) - (a.wastedBytes ?? 0))
-    .slice(0, limit);
-  const count = (obstacle: BloatRow['obstacle']) => found.filter((row) => row.obstacle === obstacle).length;
-  const [hidden, undescribed] = [count('privilege'), count('statistics')];
+    .sort((a, b) => (b.wastedBytes ?? 0) - (a.wastedBytes ?? 0));
+  const { rows, notes } = firstOf(estimated, limit);
+  const hidden = found.filter(({ obstacle }) => obstacle === 'privilege').length;
+  const undescribed = found.filter(({ obstacle }) => obstacle === 'statistics');
   return {
     rows,
-    notes: ['estimated from statistics, for what wastes at least 1 MB'],
+    notes: [...notes, 'estimated from statistics, for what wastes at least 1 MB'],
     unseen: [
       ...(hidden === 0
         ? []
         : [
             `the air of ${String(hidden)} tables and indexes cannot be estimated by role "${db.server.user}": grant pg_read_all_data to ${ident(db.server.user)};`,
           ]),
-      ...(undescribed === 0
-        ? []
-        : [`${String(undescribed)} tables and indexes have no statistics: run ANALYZE on them`]),
+      ...undescribedNote(undescribed),
     ],
   };
+}
+
+/** How many tables are named that have to be analyzed. */
+const namedTables = 3;
+
+function undescribedNote(rows: BloatRow[]): string[] {
+  if (rows.length === 0) return [];
+  const tables = [...new Set(rows.map(({ schema, table }) => relation({ schema, name: table })))];
+  const more = tables.length > namedTables ? ` and ${String(tables.length - namedTables)} more` : '';
+  return [
+    `${String(rows.length)} tables and indexes have no statistics to estimate their air from: analyze ${tables.slice(0, namedTables).join(', ')}${more};`,
+  ];
 }

@@ -27,7 +27,7 @@ export interface Chosen {
  * From this share of autovacuum_freeze_max_age on a table is frozen here, at an hour of the operator's own, before autovacuum
  * does it at any: 75 % of the default is the default of vacuum_freeze_table_age.
  */
-const freezeShare = 0.75;
+export const freezeShare = 0.75;
 
 /** What is chosen for. */
 export type Verb = 'vacuum' | 'analyze' | 'both';
@@ -41,12 +41,12 @@ export function chooseTables(
 ): { chosen: Chosen[]; leftOut: LeftOut[] } {
   const chosen: Chosen[] = [];
   const leftOut: LeftOut[] = [];
-  const isNamed = scope.oids !== undefined || scope.schemas !== undefined || scope.all;
+  const areNamed = isNamed(scope);
   for (const row of rows) {
-    if (isNamed && !isInScope(row, scope)) continue;
+    if (areNamed && !isInScope(row, scope)) continue;
     const object = displayName(nameOf(row));
     const needed = needOf(row, verb);
-    if (!isNamed && needed.reasons.length === 0) continue;
+    if (!areNamed && needed.reasons.length === 0) continue;
     const obstacle = obstacleOf(row, isSkipped(object), scope);
     if (obstacle !== undefined) {
       leftOut.push({
@@ -56,7 +56,7 @@ export function chooseTables(
       });
       continue;
     }
-    const wanted = isNamed ? asNamed(row, needed, verb) : needed;
+    const wanted = areNamed ? asNamed(row, needed, verb) : needed;
     if (wanted.vacuum || wanted.analyze) chosen.push(wanted);
   }
   return { chosen: chosen.sort((a, b) => b.urgency - a.urgency), leftOut };
@@ -64,6 +64,11 @@ export function chooseTables(
 
 export function nameOf(row: VacuumNeedRow): RelationName {
   return { schema: row.schema, name: row.table };
+}
+
+/** Whether somebody says which tables; else those that need it are chosen. Pure. */
+export function isNamed({ oids, schemas, all }: Scope): boolean {
+  return oids !== undefined || schemas !== undefined || all;
 }
 
 function isCatalog({ schema }: VacuumNeedRow): boolean {

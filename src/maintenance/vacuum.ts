@@ -4,7 +4,7 @@ import type { Change } from '../plan/step.ts';
 import { analyzeSql, vacuumSql } from '../sql/maintenance.ts';
 import { displayName, relation } from '../sql/quote.ts';
 import { listVacuumNeed } from '../sql/vacuum-need.ts';
-import { chooseTables, nameOf, type Chosen, type Verb } from './choose.ts';
+import { chooseTables, freezeShare, isNamed, nameOf, type Chosen, type Verb } from './choose.ts';
 import { holderWarnings } from './holders.ts';
 import { readScope, type WrittenScope } from './scope.ts';
 import type { MaintenancePlan, Task } from './task.ts';
@@ -19,7 +19,8 @@ export async function planVacuum(
   const scope = await readScope(db, written);
   const { skip } = settings.maintenance;
   const isSkipped = (table: string) => skip.some((pattern) => matches(pattern, table));
-  const { chosen, leftOut } = chooseTables(await listVacuumNeed(db), scope, verb, isSkipped);
+  const rows = await listVacuumNeed(db, isNamed(scope) ? null : freezeShare);
+  const { chosen, leftOut } = chooseTables(rows, scope, verb, isSkipped);
   const warnings = verb === 'analyze' ? [] : await holderWarnings(context);
   return { tasks: chosen.map((item) => taskOf(context, item)), leftOut, warnings };
 }

@@ -67,8 +67,8 @@ export interface Db {
   resetTimeouts(): Promise<void>;
   /** `begin`, the work, `commit`; `rollback` when the work throws. */
   transaction<T>(work: () => Promise<T>, mode?: 'read write' | 'repeatable read, read only'): Promise<T>;
-  /** A second session with the same settings. The caller closes it. */
-  openAnother(): Promise<Db>;
+  /** A second session with the same settings, which an interruption may be kept from ending. The caller closes it. */
+  openAnother(options?: { isUninterrupted?: boolean }): Promise<Db>;
   close(): Promise<void>;
 }
 
@@ -296,8 +296,9 @@ class Session implements Db {
     await this.#client.query('rollback').catch(() => undefined);
   }
 
-  async openAnother(): Promise<Db> {
-    return await connect(this.#settings, this.#options);
+  async openAnother({ isUninterrupted = false } = {}): Promise<Db> {
+    const options = isUninterrupted ? { ...this.#options, signal: undefined } : this.#options;
+    return await connect(this.#settings, options);
   }
 
   async close(): Promise<void> {

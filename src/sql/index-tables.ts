@@ -231,3 +231,47 @@ export async function listDefinitions(db: Db, oids: number[]): Promise<Definitio
     values: [oids],
   });
 }
+
+/** How far the building of an index has come. */
+export interface BuildProgressRow {
+  /** schema.table; null where it is gone. */
+  table: string | null;
+  /** In the words of pg_stat_progress_create_index. */
+  phase: string;
+  doneBytes: number;
+  totalBytes: number;
+  doneRows: number;
+  totalRows: number;
+  /** The transaction whose end is waited for. */
+  waitsFor: {
+    pid: number;
+    user: string | null;
+    state: string | null;
+    seconds: number | null;
+    query: string | null;
+  } | null;
+}
+
+/**
+ * What the session of this process id builds at the moment. PostgreSQL 14 and later. Privilege: none for sessions of the same
+ * role; pg_read_all_stats for what others do that are waited for. Locks: none.
+ */
+export async function findBuildProgress(db: Db, pid: number): Promise<BuildProgressRow | undefined> {
+  const [row] = await db.query<BuildProgressRow>({
+    text: `/* dbops:index-tables.progress */
+      select n.nspname || '.' || c.relname as "table", p.phase,
+             p.blocks_done * s.block_size as "doneBytes", p.blocks_total * s.block_size as "totalBytes",
+             p.tuples_done::float8 as "doneRows", p.tuples_total::float8 as "totalRows",
+             case when p.current_locker_pid <> 0 then pg_catalog.json_build_object(
+               'pid', p.current_locker_pid, 'user', a.usename, 'state', a.state, 'query', pg_catalog.left(a.query, 200),
+               'seconds', extract(epoch from pg_catalog.clock_timestamp() - a.xact_start)::float8) end as "waitsFor"
+        from pg_catalog.pg_stat_progress_create_index as p
+       cross join (select pg_catalog.current_setting('block_size')::float8 as block_size) as s
+        left join pg_catalog.pg_class as c on c.oid = p.relid
+        left join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
+        left join pg_catalog.pg_stat_activity as a on a.pid = p.current_locker_pid
+       where p.pid = $1`,
+    values: [pid],
+  });
+  return row;
+}

@@ -27,7 +27,7 @@ export async function listActivity(db: Db, limit: number): Promise<ActivityRow[]
   return await askQuickly<ActivityRow>(db, {
     text: `/* dbops:inspect.activity */
       select a.pid, coalesce(a.usename::text, '') as "user", coalesce(a.datname::text, '') as database,
-             a.application_name as application, a.client_addr::text as client, a.backend_type as "backendType", a.state,
+             a.application_name as application, pg_catalog.host(a.client_addr) as client, a.backend_type as "backendType", a.state,
              case when a.wait_event_type in ('Activity', 'Client') and a.state <> 'active' then null
                   else a.wait_event_type || ': ' || a.wait_event end as "waitsFor",
              extract(epoch from pg_catalog.clock_timestamp() - a.xact_start)::float8 as "transactionSeconds",
@@ -43,8 +43,9 @@ export async function listActivity(db: Db, limit: number): Promise<ActivityRow[]
 }
 
 /**
- * How many sessions of other roles this role sees by number and name only. Privilege: none. Locks: none. PostgreSQL 14
- * and later.
+ * How many sessions of others this role sees by number and name only, autovacuum included. Processes without a database,
+ * such as the launcher of logical replication, are always there and never do anything of interest. PostgreSQL 14 and later.
+ * Privilege: none. Locks: none.
  */
 export async function countHiddenSessions(db: Db): Promise<number> {
   if (db.server.isSuperuser) return 0;
@@ -52,7 +53,7 @@ export async function countHiddenSessions(db: Db): Promise<number> {
     text: `/* dbops:inspect.hidden */
       select pg_catalog.count(*)::int4 as hidden
         from pg_catalog.pg_stat_activity as a
-       where a.usesysid is not null and a.backend_start is null`,
+       where a.datid is not null and a.backend_start is null`,
   });
   return row?.hidden ?? 0;
 }
@@ -74,14 +75,14 @@ export interface ConnectionGroupRow {
 }
 
 /**
- * Client sessions by database, role, application and address, most first, this one included: it takes a connection too.
- * PostgreSQL 14 and later. Privilege: pg_read_all_stats for the states and addresses of other roles. Locks: none.
+ * Client sessions by database, role, application and address, most first, this one included: it takes a connection too. What
+ * may not be seen counts as a client where it has a role and a database. PostgreSQL 14 and later. Privilege: pg_read_all_stats for the states and addresses of other roles. Locks: none.
  */
 export async function listConnectionGroups(db: Db, limit: number): Promise<ConnectionGroupRow[]> {
   return await askQuickly<ConnectionGroupRow>(db, {
     text: `/* dbops:inspect.connections */
       select coalesce(a.datname::text, '') as database, coalesce(a.usename::text, '') as "user",
-             a.application_name as application, a.client_addr::text as client,
+             a.application_name as application, pg_catalog.host(a.client_addr) as client,
              pg_catalog.count(*)::int4 as sessions,
              (pg_catalog.count(*) filter (where a.state in ('active', 'fastpath function call')))::int4 as active,
              (pg_catalog.count(*) filter (where a.state = 'idle'))::int4 as idle,
@@ -91,7 +92,8 @@ export async function listConnectionGroups(db: Db, limit: number): Promise<Conne
                      - pg_catalog.min(a.state_change) filter (where a.state like 'idle%'))::float8
                as "longestIdleSeconds"
         from pg_catalog.pg_stat_activity as a
-       where a.usesysid is not null and coalesce(a.backend_type, 'client backend') = 'client backend'
+       where a.backend_type = 'client backend'
+          or a.backend_start is null and a.usesysid is not null and a.datid is not null
        group by a.datname, a.usename, a.application_name, a.client_addr
        order by pg_catalog.count(*) desc, 1, 2, 3, 4
        limit $1`,

@@ -30,9 +30,12 @@ export function sizeOf(alias: string): string {
                else coalesce(pg_catalog.pg_relation_size(${alias}.oid), 0) end`;
 }
 
+/** From here on a system catalog is worth a line: pg_largeobject, or one that temporary tables have bloated. */
+const largeCatalogPages = 1024;
+
 /**
  * Tables and materialized views by size, largest first, partitioned ones summed over their leaves; the main fork of each
- * relation. Leaves out system catalogs. PostgreSQL 14 and later. Privilege: none. Locks: ACCESS SHARE on each relation
+ * relation. Leaves out system catalogs but large ones. PostgreSQL 14 and later. Privilege: none. Locks: ACCESS SHARE on each relation
  * for a moment, but on none that somebody holds or awaits in ACCESS EXCLUSIVE.
  */
 export async function listTableSizes(db: Db, limit: number): Promise<TableSizeRow[]> {
@@ -44,9 +47,11 @@ export async function listTableSizes(db: Db, limit: number): Promise<TableSizeRo
                c.oid in (select k.relation from locked as k) as estimated
           from pg_catalog.pg_class as c
           join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
-         where c.relkind in ('r', 'm') and n.nspname not in ('pg_catalog', 'information_schema', 'pg_toast')),
+         where c.relkind in ('r', 'm')
+           and (n.nspname not in ('pg_catalog', 'information_schema') or c.relpages >= ${String(largeCatalogPages)})),
       toast as (
-        select p."table", ${sizeOf('t')} as bytes, t.oid as toast
+        select p."table", ${sizeOf('t')} as bytes, t.oid as toast,
+               t.oid in (select k.relation from locked as k) as estimated
           from piece as p join pg_catalog.pg_class as t on t.oid = p.reltoastrelid),
       index_of as (
         select o."table", o.is_toast, pg_catalog.sum(${sizeOf('x')}) as bytes,
@@ -65,7 +70,8 @@ export async function listTableSizes(db: Db, limit: number): Promise<TableSizeRo
                      pg_catalog.sum(coalesce(t.bytes, 0) + coalesce(ti.bytes, 0)) as toast,
                      pg_catalog.sum(p.reltuples) filter (where p.reltuples >= 0) as rows,
                      (pg_catalog.count(*) filter (where p.relispartition))::int4 as partitions,
-                     pg_catalog.bool_or(p.estimated or coalesce(i.estimated, false)) as estimated
+                     pg_catalog.bool_or(p.estimated or coalesce(t.estimated, false) or coalesce(i.estimated, false)
+                                        or coalesce(ti.estimated, false)) as estimated
                 from piece as p
                 left join toast as t on t."table" = p."table"
                 left join index_of as i on i."table" = p."table" and not i.is_toast

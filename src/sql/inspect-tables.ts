@@ -19,7 +19,7 @@ export interface TableUseRow {
   hotUpdated: number;
   lastVacuum: Date | null;
   lastAnalyze: Date | null;
-  /** Transactions since the oldest unfrozen row. */
+  /** Transactions since the oldest unfrozen row of the table or of its TOAST. */
   freezeAge: number | null;
 }
 
@@ -28,7 +28,7 @@ export const tableOrders = {
   writes: 's.n_tup_ins + s.n_tup_upd + s.n_tup_del',
   reads: 's.seq_tup_read + coalesce(s.idx_tup_fetch, 0)',
   dead: 's.n_dead_tup',
-  age: 'pg_catalog.age(c.relfrozenxid)',
+  age: '"freezeAge"',
 } as const;
 export type TableOrder = keyof typeof tableOrders;
 
@@ -46,10 +46,13 @@ export async function listTableUse(db: Db, order: TableOrder, limit: number): Pr
              s.n_tup_hot_upd::float8 as "hotUpdated",
              greatest(s.last_vacuum, s.last_autovacuum) as "lastVacuum",
              greatest(s.last_analyze, s.last_autoanalyze) as "lastAnalyze",
-             case when c.relfrozenxid <> '0'::pg_catalog.xid then pg_catalog.age(c.relfrozenxid)::float8 end as "freezeAge"
+             greatest(case when c.relfrozenxid <> '0'::pg_catalog.xid then pg_catalog.age(c.relfrozenxid) end,
+                      case when t.relfrozenxid <> '0'::pg_catalog.xid then pg_catalog.age(t.relfrozenxid) end)::float8
+               as "freezeAge"
         from pg_catalog.pg_stat_user_tables as s
         join pg_catalog.pg_class as c on c.oid = s.relid and c.relkind in ('r', 'm')
-       order by ${tableOrders[order]} desc, 1, 2
+        left join pg_catalog.pg_class as t on t.oid = c.reltoastrelid
+       order by ${tableOrders[order]} desc nulls last, 1, 2
        limit $1`,
     values: [limit],
   });

@@ -24,6 +24,7 @@ export const command = defineCommand<Options>({
     cmd.option('--duplicate', 'the same as another one');
     cmd.option('--redundant', 'the beginning of a longer one');
     cmd.option('--invalid', 'left behind by a build that was stopped');
+    cmd.option('--bloated', 'mostly air, by estimate');
     cmd.option('--missing', 'foreign keys without an index');
   },
   async run({ options, connect, now }): Promise<Result> {
@@ -36,7 +37,8 @@ export const command = defineCommand<Options>({
     );
     const missing = isAll || options.missing === true ? survey.missing : [];
     const data = { ...survey, indexes, missing };
-    return { data, text: render(data, wanted.length > 0) };
+    const isAirWanted = isAll || options.bloated === true;
+    return { data, text: render(data, wanted.length > 0), warnings: isAirWanted ? survey.unseen : [] };
   },
 });
 

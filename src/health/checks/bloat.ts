@@ -1,3 +1,4 @@
+import { bloatedFrom } from '../../indexes/bloat.ts';
 import { humanBytes } from '../../output/human.ts';
 import { shellWord } from '../../output/shell-word.ts';
 import { indexBloat, tableBloat, type BloatRow } from '../../sql/health-bloat.ts';
@@ -5,7 +6,7 @@ import { displayName, ident } from '../../sql/quote.ts';
 import { sqlCheck, type Check, type Look, type Observation } from '../check.ts';
 
 /** What grows and shrinks always has some air: below such a share it is not worth a rewrite. */
-const leastShare = { table: 20, index: 50 };
+const leastShare = { table: 20, index: bloatedFrom.share * 100 };
 
 const profiles = ['weekly', 'monthly'] as const;
 
@@ -31,7 +32,7 @@ export const bloat: Check[] = [
     answers: 'how much space of btree indexes is air, estimated from the statistics of their columns',
     why: 'Vacuum does not give the pages of an index back, and every look into it reads more of them.',
     advice: 'Rebuild it concurrently, which needs the space of the new index until it is done.',
-    thresholds: { unit: 'bytes', worse: 'above', warn: 100 * 1024 ** 2, crit: 5 * gigabyte },
+    thresholds: { unit: 'bytes', worse: 'above', warn: bloatedFrom.bytes, crit: 5 * gigabyte },
     source: `warn: pghero, 100 MB, from half of the index on (pgEdge, ${String(leastShare.index)} %); crit: check_postgres, 5 GB`,
     profiles,
     question: ({ floor, facts }) => indexBloat(floor, facts.roles.includes('pg_read_all_data')),

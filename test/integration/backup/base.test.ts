@@ -85,7 +85,9 @@ describe('backup create --kind base', () => {
     await site.db.query("insert into parts values (20000, 'later', 'third')");
     await site.archive();
     const data = unpack(made);
-    expect(fs.readdirSync(path.join(data, 'pg_wal'))).toEqual(['archive_status']);
+    // From 17 on a folder of summaries is beside that of the archiver.
+    const inWal = fs.readdirSync(path.join(data, 'pg_wal')).filter((name) => name !== 'summaries');
+    expect(inWal).toEqual(['archive_status']);
     expect(verifyUnpacked(data, { ...site.server, walDir: site.walDir })).toMatchObject({ code: 0 });
     const target = { recovery_target: 'immediate' };
     const both = { binDir: site.server.binDir, walDir: site.walDir };

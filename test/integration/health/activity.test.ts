@@ -163,7 +163,7 @@ describe('a sample of a day ago', () => {
     await inSession([rollBack], 'xact_rollback', 2000);
     expect((await ask()).rollbacks).toMatchObject({ severity: 'warn', detail: null, countedSince: dayAgo });
     await db.query('select pg_stat_reset()');
-    expect((await ask()).deadlocks.detail).toBe('the last sample counts from another reset');
+    expect((await ask()).deadlocks.detail).toContain('counts from another reset');
   });
 
   async function recordAt(at: Date): Promise<void> {

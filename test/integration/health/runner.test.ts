@@ -164,6 +164,7 @@ describe('checks of the configuration', () => {
         "select '  ' as value",
         'select 7 as object, 3::int8 as value',
         'select true as value',
+        'select count(*) as value from outbox',
       ].map((sql, index) => [`own.check${index}`, { sql, warn: 1 }]),
     );
     const health = { skip: [], thresholds: {}, checks };
@@ -175,7 +176,9 @@ describe('checks of the configuration', () => {
       ['unknown', null],
       ['warn', '7'],
       ['warn', null],
+      ['unknown', null],
     ]);
+    expect(found.at(-1)!.advice).toContain('with their schema');
     expect(await database.query('select count(*)::int4 as n from public.outbox')).toEqual([{ n: 10 }]);
   });
 

@@ -1,6 +1,7 @@
 // Which tables give VACUUM and ANALYZE something to do.
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { defaultSettings } from '../../../src/config/settings.ts';
+import { chooseTables, freezeShare } from '../../../src/maintenance/choose.ts';
 import { connect } from '../../../src/pg/connection.ts';
 import { listVacuumNeed, type VacuumNeedRow } from '../../../src/sql/vacuum-need.ts';
 import {
@@ -25,7 +26,7 @@ async function needOf(url: string, table: string): Promise<VacuumNeedRow> {
     applicationName: 'dbops health',
   });
   try {
-    const rows = await listVacuumNeed(session);
+    const rows = await listVacuumNeed(session, null);
     return rows.find((row) => row.schema === 'app' && row.table === table)!;
   } finally {
     await session.close();
@@ -112,7 +113,7 @@ it('lists a partitioned table for its statistics alone', async () => {
     kind: 'p',
     vacuumTrigger: null,
     insertTrigger: null,
-    analyzeTrigger: null,
+    analyzeTrigger: 50,
     xidAge: null,
     hasStatistics: false,
   });
@@ -136,4 +137,40 @@ it('says what a role may not see and may not do', async () => {
   if (serverVersion() < 170_000) return;
   await db.query(`grant maintain on app.foreign_to_it to ${monitor.name}`);
   expect(await needOf(monitor.url, 'foreign_to_it')).toMatchObject({ isOwned: false, mayMaintain: true });
+});
+
+it('leaves out nothing that is chosen when only what may need something is asked for', async () => {
+  await db.query(`create table app.busy (id int, note text) with (
+      autovacuum_vacuum_threshold = 0, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_insert_threshold = 0,
+      autovacuum_vacuum_insert_scale_factor = 0);
+    create table app.old (id int) with (autovacuum_freeze_max_age = 100000);
+    create table app.calm (id int);
+    create table app.tree (id int) partition by list (id);
+    create table app.tree_1 partition of app.tree for values in (1)`);
+  await db.query('insert into app.calm values (1); analyze app.calm');
+  const writer = await openSession(db.url);
+  await writer.query('insert into app.busy select g from generate_series(1, 10) as g');
+  await writer.query('insert into app.tree values (1)');
+  await writer.end();
+  await counted('busy', (row) => row.insertsSinceVacuum > 0);
+  const session = await connect({
+    ...(await defaultSettings({ url: db.url })).connection,
+    applicationName: 'dbops health',
+  });
+  try {
+    const nobodySaid = { oids: undefined, schemas: undefined, all: false };
+    // As young as the database is, a share of nothing is what every table has.
+    for (const share of [freezeShare, 0]) {
+      const [all, due] = [await listVacuumNeed(session, null), await listVacuumNeed(session, share)];
+      for (const verb of ['vacuum', 'analyze', 'both'] as const)
+        expect(chooseTables(due, nobodySaid, verb, () => false)).toEqual(
+          chooseTables(all, nobodySaid, verb, () => false),
+        );
+      const names = due.filter(({ schema }) => schema === 'app').map(({ table }) => table);
+      expect(names).toEqual(expect.arrayContaining(['busy', 'old', 'tree']));
+      expect(names.includes('calm')).toBe(share === 0);
+    }
+  } finally {
+    await session.close();
+  }
 });

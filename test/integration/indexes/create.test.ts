@@ -1,8 +1,10 @@
 // `index create` and `index drop` on a server: what is made, what a failure leaves, and who waits meanwhile.
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { createIndex } from '../../../src/indexes/create.ts';
 import { dropIndex, planDrop } from '../../../src/indexes/drop.ts';
 import { planCreate } from '../../../src/indexes/plan-create.ts';
+import { watchBuild } from '../../../src/indexes/progress.ts';
+import { silentLog } from '../../../src/output/log.ts';
 import type { DbopsError } from '../../../src/errors.ts';
 import { createDatabase, openSession, waitUntil, type TestDatabase } from '../../support/database.ts';
 import { asJob, leaveInvalid, wanted } from '../../support/indexes.ts';
@@ -102,15 +104,38 @@ describe('index create', () => {
       signal: controller.signal,
     });
     const failed = expect(run).rejects.toMatchObject({ code: 'interrupted' });
+    const warnings = vi.spyOn(silentLog, 'warn');
     await waitUntil(async () => (await definitions('public.orders')).length > 0, { what: 'the index' });
     controller.abort('SIGINT');
     await failed;
     expect(await definitions('public.orders')).toMatchObject([[expect.any(String), false]]);
+    expect(warnings.mock.calls.map(([, message]) => message)).toEqual([
+      expect.stringContaining('public.orders_state_idx is left behind, not valid'),
+    ]);
+    warnings.mockRestore();
     await reader.end();
     expect(await create('public.orders', ['state'])).toMatchObject({ index: 'public.orders_state_idx' });
     expect(await definitions('public.orders')).toEqual([
       ['CREATE INDEX orders_state_idx ON public.orders USING btree (state)', true],
     ]);
+    await db.query('drop index public.orders_state_idx');
+  });
+
+  it('says whom it waits for while it waits', async () => {
+    const reader = await openSession(db.url);
+    await reader.query('begin isolation level repeatable read');
+    await reader.query('select from pg_class limit 1');
+    const lines: string[] = [];
+    const log = { ...silentLog, info: (_: object, message: string) => void lines.push(message) };
+    await asJob(db, async (job) => {
+      const progress = watchBuild({ db: job.db, log }, 20);
+      const run = createIndex(job, wanted('public.orders', ['state']));
+      const said = `index of public.orders: waiting for old snapshots, now for pid ${reader.pid} (user `;
+      await waitUntil(() => lines.some((line) => line.startsWith(said)), { what: 'the progress' });
+      await reader.end();
+      await run;
+      await progress.end();
+    });
     await db.query('drop index public.orders_state_idx');
   });
 

@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { surveyIndexes, type ListedIndex } from '../../../src/indexes/list.ts';
 import { createDatabase, openSession, waitUntil, type TestDatabase } from '../../support/database.ts';
-import { findingsOf } from '../../support/health.ts';
+import { createRole, findingsOf } from '../../support/health.ts';
 import { asJob } from '../../support/indexes.ts';
 
 let db: TestDatabase;
@@ -81,6 +81,40 @@ describe('index list', () => {
     const findings = await findingsOf(db, ['indexes.duplicate']);
     expect(findings.map(({ object }) => object)).toEqual(['public.parents_again']);
     await db.query('drop table public.children, public.parents');
+  });
+
+  it('tells what is mostly air, of partitions too, and what cannot be estimated', async () => {
+    await db.query(`
+      create table public.notes (id int, at date not null) partition by range (at);
+      create table public.notes_1 partition of public.notes for values from ('2026-01-01') to ('2026-02-01')
+        with (autovacuum_enabled = off);
+      create index notes_id on public.notes (id);
+      create table public.plain (id int) with (autovacuum_enabled = off);
+      create index plain_id on public.plain (id);
+      create index plain_expression on public.plain ((id + 1));
+      insert into public.notes select n, '2026-01-05' from generate_series(1, 20000) as n;
+      insert into public.plain select n from generate_series(1, 20000) as n;
+      delete from public.notes where id % 50 <> 0;
+      delete from public.plain where id % 50 <> 0`);
+    await db.query('vacuum analyze public.notes_1, public.plain');
+    const look = (url: string) => asJob({ url }, (job) => surveyIndexes(job.db, job.now, 128 * 1024));
+    const { indexes, unseen } = await look(db.url);
+    const bloated = indexes.filter(({ traits }) => traits.includes('bloated'));
+    expect(bloated.map(({ index }) => index)).toEqual([
+      'public.plain_expression',
+      'public.plain_id',
+      'public.notes_1_id_idx',
+    ]);
+    expect(bloated[1]!.notes.join()).toContain('"dbops maintenance reindex --index public.plain_id"');
+    expect(bloated.map(({ isSafeToDrop }) => isSafeToDrop)).toEqual([false, false, false]);
+    expect(unseen).toEqual([]);
+    const nobody = await createRole(db);
+    const seen = await look(nobody.url);
+    expect(seen.indexes.filter(({ traits }) => traits.includes('bloated'))).toEqual([]);
+    expect(seen.unseen).toEqual([
+      expect.stringContaining(`grant pg_read_all_data to ${nobody.name};`) as string,
+    ]);
+    await db.query('drop table public.notes, public.plain');
   });
 
   it('writes a command for a foreign key that can be run as it stands, whatever the names', async () => {

@@ -96,6 +96,12 @@ describe('inspect sizes', () => {
     // An empty TOAST table has an index of one page.
     expect(rows[1]).toMatchObject({ partitions: 0, toastBytes: 8192 });
     expect(await listTableSizes(db, 1)).toHaveLength(1);
+    // A system catalog counts once it is large.
+    const pages = (count: number) =>
+      database.query("update pg_class set relpages = $1 where relname = 'pg_largeobject'", [count]);
+    await pages(1024);
+    expect((await listTableSizes(db, 20)).map(({ name }) => name)).toContain('pg_largeobject');
+    await pages(0);
   });
 
   it('waits for nobody who holds, or waits for, ACCESS EXCLUSIVE', async () => {
@@ -156,6 +162,23 @@ describe('inspect tables and indexes', () => {
     });
     expect(unused[0]?.definition).toMatch(/^CREATE (UNIQUE )?INDEX /);
     expect((await listIndexUse(db, 'scans', 5)).length).toBe(3);
+  });
+});
+
+describe('inspect tables', () => {
+  it('knows that TOAST is frozen apart from its table', async () => {
+    await database.query('create table public.toasted (body text)');
+    await database.query('vacuum (freeze, process_toast false) public.toasted');
+    for (let count = 0; count < 5; count += 1) await database.query('select txid_current()');
+    await database.query('vacuum (freeze, process_toast false) public.toasted');
+    const [age] = await database.query<{ own: number; toast: number }>(`
+      select age(c.relfrozenxid) as own, age(t.relfrozenxid) as toast
+        from pg_class as c join pg_class as t on t.oid = c.reltoastrelid
+       where c.oid = 'public.toasted'::regclass`);
+    expect(age!.toast).toBeGreaterThan(age!.own);
+    const row = (await listTableUse(db, 'age', 20)).find(({ name }) => name === 'toasted');
+    expect(row?.freezeAge).toBeGreaterThanOrEqual(age!.toast);
+    await database.query('drop table public.toasted');
   });
 });
 

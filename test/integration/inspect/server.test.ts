@@ -2,8 +2,10 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Server } from '../../../scripts/lib/postgres-server.mjs';
 import { lookAtLocks } from '../../../src/inspect/locks.ts';
+import { unseenSessions } from '../../../src/inspect/look.ts';
 import { lookAtStatements } from '../../../src/inspect/slow.ts';
 import { connect } from '../../../src/pg/connection.ts';
+import { listConnectionGroups } from '../../../src/sql/inspect-activity.ts';
 import { openSession, ownDatabase, startPrivateServer, waitUntil } from '../../support/database.ts';
 
 let server: Server;
@@ -15,6 +17,7 @@ beforeAll(async () => {
   server = await startPrivateServer({
     max_prepared_transactions: '2',
     shared_preload_libraries: 'pg_stat_statements',
+    autovacuum: 'off',
   });
   own = ownDatabase(server);
 });
@@ -81,5 +84,17 @@ describe('a server of its own', () => {
     const { unseen: said } = await lookAtStatements(paused, { sort: 'mean', limit: 5, now: new Date() });
     await paused.close();
     expect(said[0]).toMatch(/^pg_stat_statements.track is none: nothing is counted: alter system set/);
+  });
+
+  it('does not count processes that are always there among the sessions that are hidden', async () => {
+    await own.query('create role alone login');
+    const url = new URL(server.url);
+    url.username = 'alone';
+    const alone = await open(url.href);
+    // Sessions that were closed may still be seen for a moment.
+    await waitUntil(async () => (await unseenSessions(alone)).length === 0, { what: 'nothing to be hidden' });
+    const groups = await listConnectionGroups(alone, 20);
+    expect(groups).toMatchObject([{ user: 'alone', client: '127.0.0.1', sessions: 1, hidden: 0 }]);
+    await alone.close();
   });
 });
