@@ -1,3 +1,4 @@
+import { platform, release } from 'node:os';
 import { join } from 'node:path';
 import { DbopsError } from '../../../errors.ts';
 import type { Log } from '../../../output/log.ts';
@@ -62,6 +63,7 @@ export async function recover(options: RecoverOptions): Promise<{ server: Runnin
       log_line_prefix: '%m [%p] ',
       // A recovery that nobody looks at needs no settings as large as its source's, and never waits for larger ones.
       hot_standby: action === 'pause' ? 'on' : 'off',
+      ...syncSettings(platform(), release()),
       ...options.settings,
     },
     onLine: (line) => watch.take(line),
@@ -87,6 +89,17 @@ export async function recover(options: RecoverOptions): Promise<{ server: Runnin
     throw error;
   }
   return { server, reached };
+}
+
+/**
+ * Before its recovery the server syncs all that was unpacked: one call for a file system takes less than half the time of
+ * one for each file. Of a Linux before 5.8 it would not be told that the disk has failed. Pure.
+ * https://www.postgresql.org/docs/current/runtime-config-error-handling.html#GUC-RECOVERY-INIT-SYNC-METHOD
+ */
+export function syncSettings(system: string, kernel: string): Record<string, string> {
+  const [major = 0, minor = 0] = kernel.split('.').map(Number);
+  const tells = system === 'linux' && (major > 5 || (major === 5 && minor >= 8));
+  return tells ? { recovery_init_sync_method: 'syncfs' } : {};
 }
 
 function unexpected(message: string, watch: RecoveryWatch): DbopsError {
