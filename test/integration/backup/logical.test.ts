@@ -1,10 +1,10 @@
-import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { LogicalPart } from '../../../src/backup/manifest.ts';
 import { createDatabase, waitUntil, type TestDatabase } from '../../support/database.ts';
 import {
   backupsIn,
+  clientDirectory,
   createBackup,
   filledSetup,
   logicalSetup,
@@ -119,9 +119,7 @@ describe.skipIf(noDump !== undefined)('a logical backup', () => {
     await busy.query('create table counted as select g as id from generate_series(1, 1000) as g');
     const own = logicalSetup(busy);
     const bin = fs.mkdtempSync(`${own.dir}/bin-`);
-    const real = execFileSync('sh', ['-c', 'ls /usr/lib/postgresql/*/bin/pg_dump | tail -1'], {
-      encoding: 'utf8',
-    }).trim();
+    const real = `${clientDirectory() ?? ''}/pg_dump`;
     fs.writeFileSync(
       `${bin}/pg_dump`,
       `#!/bin/sh\ncase "$*" in *--version*) ;; *) touch ${bin}/waits; while [ -e ${bin}/waits ]; do sleep 0.05; done;; esac\nexec ${real} "$@"\n`,
