@@ -95,4 +95,19 @@ describe('inspect locks', () => {
     await holder.query('rollback');
     await Promise.all(waits);
   });
+
+  it('names advisory locks by their keys', async () => {
+    const [holder, second] = [await openSession(database.url), await openSession(database.url)];
+    for (const [key, name] of [
+      ['4294967298', 'advisory lock 4294967298'],
+      ['7, 8', 'advisory lock (7, 8)'],
+    ]) {
+      await holder.query(`select pg_advisory_lock(${key})`);
+      const wait = second.query(`select pg_advisory_lock(${key})`);
+      await untilWaiting(second.pid);
+      expect((await lookAtLocks(db, 20)).rows[1]).toMatchObject({ pid: second.pid, target: name });
+      await holder.query(`select pg_advisory_unlock(${key})`);
+      await wait;
+    }
+  });
 });
