@@ -62,15 +62,18 @@ const tableOf = ({ schema, table }: IndexDetailRow): RelationName => ({ schema, 
 export function undoOf(
   index: Pick<
     IndexDetailRow,
-    'schema' | 'name' | 'table' | 'definition' | 'tablespace' | 'comment' | 'isClustered'
+    'schema' | 'name' | 'table' | 'definition' | 'tablespace' | 'comment' | 'isClustered' | 'isPartitioned'
   >,
 ): string[] {
   const { definition, tablespace, comment, isClustered } = index;
-  const concurrently = definition.replace(/^CREATE (UNIQUE )?INDEX /, 'CREATE $1INDEX CONCURRENTLY ');
+  // A partitioned index cannot be made concurrently, and its definition leaves the partitions out.
+  const again = index.isPartitioned
+    ? definition.replace(`${ident(index.name)} ON ONLY `, `${ident(index.name)} ON `)
+    : definition.replace(/^CREATE (UNIQUE )?INDEX /, 'CREATE $1INDEX CONCURRENTLY ');
   const table = relation({ schema: index.schema, name: index.table });
   return [
     ...(tablespace === null ? [] : [`set default_tablespace = ${literal(tablespace)};`]),
-    `${concurrently};`,
+    `${again};`,
     ...(tablespace === null ? [] : ['reset default_tablespace;']),
     ...(comment === null ? [] : [`comment on index ${relation(index)} is ${literal(comment)};`]),
     ...(isClustered ? [`alter table ${table} cluster on ${ident(index.name)};`] : []),

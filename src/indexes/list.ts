@@ -139,6 +139,7 @@ function describePart(row: InvalidRow): ListedIndex {
 }
 
 const notWorkedOn = 'not valid, and nobody works on it';
+const notComplete = 'some partition lacks its part: the same "dbops index create" completes it';
 const perhapsBuilt = 'not valid, perhaps being built';
 
 interface Evidence {
@@ -171,7 +172,7 @@ function describe(row: IndexRow, found: Found, evidence: Evidence): ListedIndex 
   const broken = found.invalid.get(oid);
   if (broken !== undefined) {
     if (broken.isInWork === false) traits.push('invalid');
-    notes.push(broken.isInWork === false ? notWorkedOn : perhapsBuilt);
+    notes.push(row.isPartitioned ? notComplete : broken.isInWork === false ? notWorkedOn : perhapsBuilt);
     isSafeToDrop = broken.isInWork === false && row.constraint === null && !row.isPartitioned;
   }
   const air = found.bloated.get(oid);

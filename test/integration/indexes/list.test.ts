@@ -108,6 +108,11 @@ describe('index list', () => {
     expect(bloated[1]!.notes.join()).toContain('"dbops maintenance reindex --index public.plain_id"');
     expect(bloated.map(({ isSafeToDrop }) => isSafeToDrop)).toEqual([false, false, false]);
     expect(unseen).toEqual([]);
+    // What makes a partitioned index again names the whole table, and no CONCURRENTLY, which it cannot have.
+    expect(indexes.find(({ index }) => index === 'public.notes_id')).toMatchObject({
+      traits: ['unused'],
+      undo: ['CREATE INDEX notes_id ON public.notes USING btree (id);'],
+    });
     const nobody = await createRole(db);
     const seen = await look(nobody.url);
     expect(seen.indexes.filter(({ traits }) => traits.includes('bloated'))).toEqual([]);
