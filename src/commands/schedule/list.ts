@@ -4,6 +4,7 @@ import { paint } from '../../output/style.ts';
 import { chooseJobs, listSchedule, readRuns, type ScheduleLine } from '../../schedule/list.ts';
 import { visible } from '../../sql/quote.ts';
 import { defineCommand, type CommandContext, type Result } from '../command.ts';
+import { commandWarnings } from './shared.ts';
 
 export const command = defineCommand({
   changes: false,
@@ -21,7 +22,7 @@ export const command = defineCommand({
     const jobs = chooseJobs(context.settings.schedule, []);
     const { runs, now, warnings } = await historyOf(context);
     const lines = listSchedule(jobs, runs, now);
-    return { data: { jobs: lines }, text: render(lines), warnings };
+    return { data: { jobs: lines }, text: render(lines), warnings: [...warnings, ...commandWarnings(jobs)] };
   },
 });
 

@@ -35,6 +35,19 @@ export function scheduledJobs({ settings }: { settings: Settings }, names: strin
   return jobs;
 }
 
+/** Jobs that would fail each time, for those who only look. */
+export function commandWarnings(jobs: ScheduledJob[]): string[] {
+  return jobs.flatMap(({ name, work }) => {
+    try {
+      if (work.kind === 'command') checkCommand(name, work.words);
+      return [];
+    } catch (error) {
+      if (!(error instanceof DbopsError)) throw error;
+      return [`${error.message}; ${error.hint ?? ''}`];
+    }
+  });
+}
+
 function checkCommand(job: string, [first = '', second = '']: string[]): void {
   const isKnown = commands.some(({ noun, verb, isDefault }) =>
     noun === null ? verb === first : noun === first && (verb === second || isDefault === true),

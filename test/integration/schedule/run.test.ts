@@ -187,6 +187,9 @@ describe('schedule list', () => {
       stderr: expect.stringContaining('the last runs are unknown') as string,
     });
     expect(lost.stdout).toContain('unknown');
+    expect(lost.stderr).toContain(
+      'job "typo" is no command of dbops: partition ensur; Did you mean partition ensure?',
+    );
   });
 });
 
