@@ -75,11 +75,6 @@ function isCatalog({ schema }: VacuumNeedRow): boolean {
   return schema === 'pg_catalog' || schema === 'information_schema';
 }
 
-/** Whether somebody says which tables; else those that need it are chosen. Pure. */
-export function isNamed({ oids, schemas, all }: Scope): boolean {
-  return oids !== undefined || schemas !== undefined || all;
-}
-
 function isInScope(row: VacuumNeedRow, { oids, schemas, all }: Scope): boolean {
   return all || oids?.has(row.oid) === true || schemas?.has(row.schema) === true;
 }
