@@ -55,8 +55,9 @@ it('come back as they were, frozen, and hostile text stays text', async () => {
   expect(code, stderr).toBe(0);
   expect(stderr).toContain('the rows of 3 large tables come from the store');
   expect(await dumpOf(site, 'whole')).toEqual(await dumpOf(site, 'shop'));
+  // From 16 on COPY adds up to 64 pages at once; those that it does not need stay empty, and unmarked.
   const facts = await site.on('whole').query(`
-    select bool_and(relallvisible = relpages) as "isFrozen",
+    select bool_and(relallvisible > 0 and relpages - relallvisible < 64) as "isFrozen",
            bool_and(exists (select from pg_stats as s where s.tablename = c.relname)) as "hasStatistics"
       from pg_class as c where c.relkind = 'r' and c.relname like any (array['a "big" one%', 'parted__'])`);
   expect(facts).toEqual([{ isFrozen: true, hasStatistics: true }]);
