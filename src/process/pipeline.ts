@@ -81,7 +81,10 @@ export function startPipeline(stages: Stage[], options: PipelineOptions = {}): P
   // Writing to a program that has ended is no error of its own: its exit code tells.
   for (const stream of child.stdio) stream?.on('error', () => undefined);
   let kill: NodeJS.Timeout | undefined;
+  let hasEnded = false;
   const stop = () => {
+    // The number of the group may be that of others by now, and a timer would hold up the end of dbops.
+    if (hasEnded) return;
     signalGroup(child, 'SIGTERM');
     kill ??= setTimeout(() => signalGroup(child, 'SIGKILL'), patienceMs);
   };
@@ -93,6 +96,7 @@ export function startPipeline(stages: Stage[], options: PipelineOptions = {}): P
   const finished = settle(child, programs, { ...options, stop }).finally(() => {
     signal?.removeEventListener('abort', onAbort);
     clearTimeout(kill);
+    hasEnded = true;
     // What waits for the end of dbops is left over where the shell was ended.
     if (child.exitCode === null || child.exitCode > 0) signalGroup(child, 'SIGKILL');
   });

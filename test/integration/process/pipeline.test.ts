@@ -152,3 +152,12 @@ it('leaves no program behind when dbops is killed', async () => {
   await waitUntil(async () => (await running(word)).length === 0, { what: 'their end' });
   await rm(path.dirname(file), { recursive: true });
 });
+
+it('leaves nothing behind that would hold up the end of dbops when it is stopped after its end', async () => {
+  const pipeline = startPipeline([sh('true')]);
+  await pipeline.finished;
+  const timers = () => process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length;
+  const before = timers();
+  pipeline.stop();
+  expect(timers()).toBe(before);
+});
