@@ -14,6 +14,7 @@ import { indexes } from './indexes.ts';
 import { jobs } from './jobs.ts';
 import { locks } from './locks.ts';
 import { partitions } from './partitions.ts';
+import { recommended } from './recommended.ts';
 import { replication } from './replication.ts';
 import { sequences } from './sequences.ts';
 import { settings } from './settings.ts';
@@ -47,6 +48,7 @@ export const builtIn: readonly Check[] = [
   ...checkpoints,
   ...activity,
   ...settings,
+  ...recommended,
   ...extensions,
   ...checksums,
   ...sizes,

@@ -180,3 +180,20 @@ describe('checksums.failures', () => {
     fs.closeSync(handle);
   }
 });
+
+it('a setting that is far from what the machine suggests is found with its value, which any role may see', async () => {
+  await setting('effective_cache_size', "'64MB'", "setting = '8192'");
+  const nobody = await createRole(db);
+  const of = async (as?: typeof nobody) =>
+    (await findingsOf(db, ['settings.recommended'], as === undefined ? {} : { as })).find(
+      ({ object }) => object === 'effective_cache_size',
+    );
+  const found = await of();
+  expect(found).toMatchObject({ severity: 'warn', advice: expect.stringContaining('dbops tune') as string });
+  expect(found?.message).toMatch(/^effective_cache_size is 64MB, and \d+\w+ would fit the machine$/);
+  expect(await of(nobody)).toEqual(found);
+  await db.query(found!.mend!.split(';')[0]!);
+  await db.query('select pg_reload_conf()');
+  await waitUntil(async () => (await of()) === undefined, { what: 'the setting to fit' });
+  await db.query('alter system reset effective_cache_size');
+});
