@@ -3,8 +3,9 @@ import { DbopsError } from '../errors.ts';
 import { humanSeconds } from '../output/human.ts';
 import type { JobContext } from '../partition/context.ts';
 import type { LockMode } from '../sql/locks.ts';
+import { listReads } from '../sql/maintenance-reads.ts';
 import { listRefreshed, listViews, refreshSql, type ViewRow } from '../sql/maintenance-views.ts';
-import { displayName, relation } from '../sql/quote.ts';
+import { displayName, relation, type RelationName } from '../sql/quote.ts';
 import type { LeftOut, MaintenancePlan, Task } from './task.ts';
 
 export interface RefreshRequest {
@@ -33,6 +34,10 @@ export async function planRefresh(
   const refreshed = new Map(
     (await listRefreshed(db, settings.stateSchema)).map(({ object, at }) => [object, at]),
   );
+  const reads = await listReads(
+    db,
+    rows.map(({ oid }) => oid),
+  );
   const tasks: Task[] = [];
   const leftOut: LeftOut[] = [];
   for (const { view, everyMs } of wanted) {
@@ -48,10 +53,12 @@ export async function planRefresh(
     const why = isNamed ? 'it was asked for' : dueReason(refreshed.get(object), everyMs, now);
     if (why === undefined) continue;
     const lacks = missing(row);
-    if (lacks === undefined) tasks.push(taskOf(row, why, settings.lockTimeoutMs, true));
-    else if (request.allowLock)
-      tasks.push(taskOf(row, `${why}; with readers kept out: ${lacks}`, settings.lockTimeoutMs, false));
-    else leftOut.push({ object, why: `${lacks}; --allow-lock refreshes it with readers kept out` });
+    if (lacks === undefined || request.allowLock) {
+      const sources = reads.filter(({ of }) => of === row.oid);
+      const said = lacks === undefined ? why : `${why}; with readers kept out: ${lacks}`;
+      const isConcurrent = lacks === undefined;
+      tasks.push(taskOf(row, said, { lockTimeoutMs: settings.lockTimeoutMs, sources, isConcurrent }));
+    } else leftOut.push({ object, why: `${lacks}; --allow-lock refreshes it with readers kept out` });
   }
   return { tasks, leftOut, warnings: [] };
 }
@@ -79,7 +86,15 @@ function missing({ isPopulated, hasUniqueIndex }: ViewRow): string | undefined {
   return undefined;
 }
 
-function taskOf(view: ViewRow, why: string, lockTimeoutMs: number, isConcurrent: boolean): Task {
+function taskOf(
+  view: ViewRow,
+  why: string,
+  {
+    lockTimeoutMs,
+    sources,
+    isConcurrent,
+  }: { lockTimeoutMs: number; sources: RelationName[]; isConcurrent: boolean },
+): Task {
   const mode: LockMode = isConcurrent ? 'EXCLUSIVE' : 'ACCESS EXCLUSIVE';
   return {
     verb: 'refresh',
@@ -93,7 +108,17 @@ function taskOf(view: ViewRow, why: string, lockTimeoutMs: number, isConcurrent:
       lockTimeoutMs,
       statementTimeoutMs: null,
       event: 'maintenance_refresh',
-      steps: [{ sql: refreshSql(view, isConcurrent), locks: [{ table: relation(view), mode }], why }],
+      steps: [
+        {
+          sql: refreshSql(view, isConcurrent),
+          locks: [
+            { table: relation(view), mode },
+            // Whoever holds one of these is in the way as well.
+            ...sources.map((source) => ({ table: relation(source), mode: 'ACCESS SHARE' as const })),
+          ],
+          why,
+        },
+      ],
     },
   };
 }

@@ -2,7 +2,9 @@ import { matches } from '../config/pattern.ts';
 import type { JobContext } from '../partition/context.ts';
 import type { Change } from '../plan/step.ts';
 import { analyzeSql, vacuumSql } from '../sql/maintenance.ts';
-import { displayName, relation } from '../sql/quote.ts';
+import type { LockNeed } from '../sql/locks.ts';
+import { listReads } from '../sql/maintenance-reads.ts';
+import { displayName, relation, type RelationName } from '../sql/quote.ts';
 import { listVacuumNeed } from '../sql/vacuum-need.ts';
 import { chooseTables, freezeShare, isNamed, nameOf, type Chosen, type Verb } from './choose.ts';
 import { holderWarnings } from './holders.ts';
@@ -22,15 +24,37 @@ export async function planVacuum(
   const rows = await listVacuumNeed(db, isNamed(scope) ? null : freezeShare);
   const { chosen, leftOut } = chooseTables(rows, scope, verb, isSkipped);
   const warnings = verb === 'analyze' ? [] : await holderWarnings(context);
-  return { tasks: chosen.map((item) => taskOf(context, item)), leftOut, warnings };
+  const trees = chosen.filter(({ row }) => row.kind === 'p').map(({ row }) => row.oid);
+  const reads = await listReads(db, trees);
+  return {
+    tasks: chosen.map((item) => {
+      const partitions = reads.filter(({ of }) => of === item.row.oid);
+      return taskOf(context, item, partitions);
+    }),
+    leftOut,
+    warnings,
+  };
 }
 
-function taskOf({ db, settings }: Pick<JobContext, 'db' | 'settings'>, chosen: Chosen): Task {
+function taskOf(
+  { db, settings }: Pick<JobContext, 'db' | 'settings'>,
+  chosen: Chosen,
+  partitions: RelationName[],
+): Task {
   const { row, vacuum, freeze, analyze, reasons } = chosen;
   const target = nameOf(row);
   const verb = vacuum ? 'vacuum' : 'analyze';
   const isTreeAlone = row.kind === 'p' && db.server.versionNum >= 180_000;
   const sql = vacuum ? vacuumSql(target, { freeze, analyze }) : analyzeSql(target, isTreeAlone);
+  const mode = 'SHARE UPDATE EXCLUSIVE' as const;
+  const locks: LockNeed[] = [
+    { table: relation(target), mode },
+    // Alone it reads its partitions; else they are analyzed as well.
+    ...partitions.map((partition) => ({
+      table: relation(partition),
+      mode: isTreeAlone ? ('ACCESS SHARE' as const) : mode,
+    })),
+  ];
   const change: Change = {
     summary: `${verb} ${displayName(target)}`,
     table: displayName(target),
@@ -39,13 +63,7 @@ function taskOf({ db, settings }: Pick<JobContext, 'db' | 'settings'>, chosen: C
     // What a role or the server sets would end it midway.
     statementTimeoutMs: null,
     event: `maintenance_${verb}`,
-    steps: [
-      {
-        sql,
-        locks: [{ table: relation(target), mode: 'SHARE UPDATE EXCLUSIVE' }],
-        why: reasons.join('; '),
-      },
-    ],
+    steps: [{ sql, locks, why: reasons.join('; ') }],
   };
   return { verb, target, isMeasured: true, why: reasons.join('; '), isLate: row.kind === 'p', change };
 }

@@ -146,13 +146,25 @@ export interface ScopeRow {
   members: number[];
 }
 
-/** What these names stand for; those that no relation has are left out. Privilege: none. Locks: none. */
+/**
+ * What these names stand for; those that no relation has are left out. Privilege: none. Locks: none, while
+ * pg_partition_tree() would stand behind whoever holds a partition.
+ */
 export async function listScope(db: Db, tables: RelationName[]): Promise<ScopeRow[]> {
   return await db.query<ScopeRow>({
     text: `/* dbops:maintenance.scope */
+      with recursive tree(root, oid) as (
+             select c.oid, c.oid
+               from unnest($1::text[], $2::text[]) as w(schema, name)
+               join pg_catalog.pg_namespace as n on n.nspname = w.schema
+               join pg_catalog.pg_class as c on c.relnamespace = n.oid and c.relname = w.name
+              union
+             select t.root, i.inhrelid
+               from tree as t
+               join pg_catalog.pg_class as p on p.oid = t.oid and p.relkind in ('p', 'I')
+               join pg_catalog.pg_inherits as i on i.inhparent = t.oid)
       select n.nspname as schema, c.relname as name, c.oid::int8::float8 as oid, c.relkind::text as kind,
-             array(select t.relid::oid::int8::float8 from pg_catalog.pg_partition_tree(c.oid) as t
-                    union select c.oid::int8::float8) as members
+             array(select t.oid::int8::float8 from tree as t where t.root = c.oid) as members
         from unnest($1::text[], $2::text[]) as w(schema, name)
         join pg_catalog.pg_namespace as n on n.nspname = w.schema
         join pg_catalog.pg_class as c on c.relnamespace = n.oid and c.relname = w.name`,
