@@ -38,7 +38,8 @@ export function chooseTables(
   scope: Scope,
   verb: Verb,
   isSkipped: (table: string) => boolean,
-): { chosen: Chosen[]; leftOut: LeftOut[] } {
+): { chosen: Chosen[]; leftOut: LeftOut[]; lost: string[] } {
+  const lost: string[] = [];
   const chosen: Chosen[] = [];
   const leftOut: LeftOut[] = [];
   const areNamed = isNamed(scope);
@@ -46,7 +47,11 @@ export function chooseTables(
     if (areNamed && !isInScope(row, scope)) continue;
     const object = displayName(nameOf(row));
     const needed = needOf(row, verb);
-    if (!areNamed && needed.reasons.length === 0) continue;
+    if (!areNamed && needed.reasons.length === 0) {
+      // ANALYZE would count anew, and is not asked for.
+      if (isUncounted(row) && !isSkipped(object)) lost.push(object);
+      continue;
+    }
     const obstacle = obstacleOf(row, isSkipped(object), scope);
     if (obstacle !== undefined) {
       leftOut.push({
@@ -59,7 +64,7 @@ export function chooseTables(
     const wanted = areNamed ? asNamed(row, needed, verb) : needed;
     if (wanted.vacuum || wanted.analyze) chosen.push(wanted);
   }
-  return { chosen: chosen.sort((a, b) => b.urgency - a.urgency), leftOut };
+  return { chosen: chosen.sort((a, b) => b.urgency - a.urgency), leftOut, lost };
 }
 
 export function nameOf(row: VacuumNeedRow): RelationName {
@@ -73,6 +78,11 @@ export function isNamed({ oids, schemas, all }: Scope): boolean {
 
 function isCatalog({ schema }: VacuumNeedRow): boolean {
   return schema === 'pg_catalog' || schema === 'information_schema';
+}
+
+/** What is counted of catalogs begins anew with each database. */
+function isUncounted(row: VacuumNeedRow): boolean {
+  return row.isLost && !isCatalog(row);
 }
 
 function isInScope(row: VacuumNeedRow, { oids, schemas, all }: Scope): boolean {
@@ -166,6 +176,8 @@ function analyzeNeeds(row: VacuumNeedRow): Need[] {
             : 'rows changed since it was analyzed',
         );
   if (changed.length > 0) return changed;
+  if (isUncounted(row))
+    return [{ reason: 'what was counted of it is lost, and is counted anew', urgency: 1 }];
   // One that was analyzed and has none has no rows, or none that can be described.
   // Catalogs are found by their indexes.
   const lacks = row.hasStatistics === false && row.lastAnalyze === null && !isCatalog(row);

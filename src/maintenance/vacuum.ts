@@ -7,6 +7,7 @@ import { listReads } from '../sql/maintenance-reads.ts';
 import { displayName, relation, type RelationName } from '../sql/quote.ts';
 import { listVacuumNeed } from '../sql/vacuum-need.ts';
 import { chooseTables, freezeShare, isNamed, nameOf, type Chosen, type Verb } from './choose.ts';
+import { describeLost, findUncounted } from './counting.ts';
 import { holderWarnings } from './holders.ts';
 import { readScope, type WrittenScope } from './scope.ts';
 import type { MaintenancePlan, Task } from './task.ts';
@@ -22,7 +23,8 @@ export async function planVacuum(
   const { skip } = settings.maintenance;
   const isSkipped = (table: string) => skip.some((pattern) => matches(pattern, table));
   const rows = await listVacuumNeed(db, isNamed(scope) ? null : freezeShare);
-  const { chosen, leftOut } = chooseTables(rows, scope, verb, isSkipped);
+  const { chosen, leftOut, lost } = chooseTables(rows, scope, verb, isSkipped);
+  const unknown = isNamed(scope) ? [] : [...(await findUncounted(db)), ...describeLost(lost)];
   const warnings = verb === 'analyze' ? [] : await holderWarnings(context);
   const trees = chosen.filter(({ row }) => row.kind === 'p').map(({ row }) => row.oid);
   const reads = await listReads(db, trees);
@@ -31,7 +33,7 @@ export async function planVacuum(
       const partitions = reads.filter(({ of }) => of === item.row.oid);
       return taskOf(context, item, partitions);
     }),
-    leftOut,
+    leftOut: [...unknown, ...leftOut],
     warnings,
   };
 }

@@ -35,6 +35,8 @@ export interface VacuumNeedRow {
   multixactFreezeMaxAge: number;
   /** Null where this role may not see the statistics of its columns. For partitioned tables those of the whole tree. */
   hasStatistics: boolean | null;
+  /** Whether what was counted of it is lost, as by a crash or a reset: then what is above says too little. */
+  isLost: boolean;
   isAutovacuumOff: boolean;
   /** With TOAST and without indexes, as of its last VACUUM or ANALYZE. */
   sizeBytes: number;
@@ -48,7 +50,7 @@ export interface VacuumNeedRow {
 /**
  * What each table of this database gives VACUUM and ANALYZE to do, catalogs included: freezing first, then the furthest
  * beyond its own line. Leaves out temporary tables. With a share of the age at which autovacuum freezes only what may need
- * something: what is as old, what is beyond a line, what has no statistics, and partitioned tables; of ten thousand tables
+ * something: what is as old, what is beyond a line, what has no statistics or lost its counters, and partitioned tables; of ten thousand tables
  * most need nothing, and to read them all takes as long as to look at them. PostgreSQL 14 and later. Privilege: none, save
  * SELECT on a table to know whether it has statistics. Locks: none beyond those on catalogs.
  */
@@ -66,7 +68,8 @@ export async function listVacuumNeed(db: Db, leastFreezeShare: number | null): P
                     greatest(l.xid_age / l.freeze_max_age, l.multixact_age / l.multixact_freeze_max_age) as freeze_share,
                     greatest(l.dead / nullif(l.vacuum_trigger, 0), l.inserted / nullif(l.insert_trigger, 0),
                              l.toast_dead / nullif(l.toast_vacuum_trigger, 0),
-                             l.modified / nullif(l.analyze_trigger, 0)) as line_share
+                             l.modified / nullif(l.analyze_trigger, 0)) as line_share,
+                    ${isLost} as is_lost
                from lines as l
               where not l.is_temporary)
       select l.oid::int8::float8 as oid, l.schema, l.name as "table", l.kind,
@@ -83,7 +86,7 @@ export async function listVacuumNeed(db: Db, leastFreezeShare: number | null): P
              l.freeze_max_age as "freezeMaxAge", l.multixact_freeze_max_age as "multixactFreezeMaxAge",
              case when case when l.kind = 'p' then d.of_tree else d.of_itself end then true
                   when ${mayReadStatistics('l.oid')} then false end as "hasStatistics",
-             l.is_autovacuum_off as "isAutovacuumOff", l.size_bytes as "sizeBytes",
+             l.is_lost as "isLost", l.is_autovacuum_off as "isAutovacuumOff", l.size_bytes as "sizeBytes",
              greatest(pg_catalog.pg_stat_get_last_vacuum_time(l.oid),
                       pg_catalog.pg_stat_get_last_autovacuum_time(l.oid)) as "lastVacuum",
              greatest(pg_catalog.pg_stat_get_last_analyze_time(l.oid),
@@ -93,7 +96,7 @@ export async function listVacuumNeed(db: Db, leastFreezeShare: number | null): P
         from needs as l
         left join described as d on d.schema = l.schema and d.name = l.name
         left join branches as b on b.oid = l.oid
-       where $1::float8 is null or l.kind = 'p' or l.freeze_share >= $1 or d.of_itself is not true
+       where $1::float8 is null or l.kind = 'p' or l.freeze_share >= $1 or d.of_itself is not true or l.is_lost
           or l.dead > l.vacuum_trigger or l.inserted > l.insert_trigger
           or l.toast_dead > l.toast_vacuum_trigger or l.modified > l.analyze_trigger
        order by l.freeze_share >= 1 desc nulls last,
@@ -130,6 +133,19 @@ function branches(versionNum: number): string {
                      select greatest(pg_catalog.pg_stat_get_live_tuples(c.oid), c.reltuples, 0)::float8 as live) as r
               group by b.root)`;
 }
+
+/**
+ * Whether what was counted of a table is lost: only VACUUM, ANALYZE and CREATE INDEX tell the catalog of rows, the first two
+ * leave their time, and rows that an index was made on were inserted before it. A tenth is left to estimates that were
+ * restored with a table. Where nothing is counted at all, nothing is lost either.
+ */
+const isLost = `(l.kind <> 'p' and l.reltuples > 0
+                     and pg_catalog.pg_stat_get_tuples_inserted(l.oid) < 0.9 * l.reltuples
+                     and pg_catalog.current_setting('track_counts')::boolean
+                     and coalesce(pg_catalog.pg_stat_get_last_vacuum_time(l.oid),
+                                  pg_catalog.pg_stat_get_last_autovacuum_time(l.oid),
+                                  pg_catalog.pg_stat_get_last_analyze_time(l.oid),
+                                  pg_catalog.pg_stat_get_last_autoanalyze_time(l.oid)) is null)`;
 
 /** Whether this role sees all column statistics of a relation in pg_stats, which leaves out silently what it may not. */
 export function mayReadStatistics(oid: string): string {
