@@ -215,7 +215,9 @@ describe('locks.waits', () => {
     await root.query('update account set amount = 2 where id = 1');
     const sent = await sendWaiting(waiter, 'update account set amount = 3 where id = 1');
     const [finding] = await waits();
-    expect(finding!.detail).toMatch(/for ShareLock on a row of table public.account: update account set amount = 3/);
+    expect(finding!.detail).toMatch(
+      /for ShareLock on a row of table public.account: update account set amount = 3/,
+    );
     await root.query('rollback');
     await Promise.all(sent);
   });
