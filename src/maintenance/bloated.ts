@@ -11,6 +11,7 @@ import { askQuickly } from '../sql/quick.ts';
 import { displayName, ident } from '../sql/quote.ts';
 import { listExtensions } from '../sql/requirements.ts';
 import { findFreeBytes } from './disk.ts';
+import { lookAtIndexes, type Looked } from './looked.ts';
 import { findRebuildObstacle, rebuildJob, rebuildTask } from './rebuild.ts';
 import type { LeftOut, MaintenancePlan, Task } from './task.ts';
 
@@ -36,14 +37,15 @@ export async function planBloated({
 }: Pick<JobContext, 'db' | 'settings'>): Promise<MaintenancePlan> {
   const { bloatBytes, bloatShare, skip } = settings.maintenance.reindex;
   const { roles } = await getHealthFacts(db);
-  const estimated = await askQuickly<BloatRow>(
-    db,
-    indexBloat(bloatBytes, roles.includes('pg_read_all_data')),
-  );
+  const mayReadAll = roles.includes('pg_read_all_data');
+  const estimated = await askQuickly<BloatRow>(db, indexBloat(bloatBytes, mayReadAll));
   const warnings = unknownAir(estimated, db.server.user);
   const isMuch = (bytes: number, row: BloatRow) => bytes >= bloatBytes && bytes >= row.sizeBytes * bloatShare;
   const suspected = estimated.filter((row) => isMuch(row.wastedBytes ?? 0, row));
-  if (suspected.length === 0) return { tasks: [], leftOut: [], warnings };
+  if (suspected.length === 0) {
+    const looked = await lookAtAll(db, mayReadAll, { bloatBytes, bloatShare });
+    return { tasks: [], leftOut: [], warnings, looked };
+  }
   const air = await measureAir(db, suspected);
   const rebuilt = await listRebuilt(db, settings.stateSchema);
   const freeBytes = await findFreeBytes(db);
@@ -70,6 +72,24 @@ export async function planBloated({
     }
   }
   return { tasks, leftOut, warnings };
+}
+
+/** Every index, the small ones too, where there is nothing else to tell of; nothing fails for what takes too long. */
+async function lookAtAll(
+  db: Db,
+  mayReadAll: boolean,
+  limits: { bloatBytes: number; bloatShare: number },
+): Promise<Looked[]> {
+  try {
+    return [lookAtIndexes(await askQuickly<BloatRow>(db, indexBloat(0, mayReadAll)), limits)];
+  } catch (error) {
+    if (endsRun(error)) throw error;
+    return [];
+  }
+}
+
+function endsRun(error: unknown): boolean {
+  return !(error instanceof DbopsError) || error.exitCode === 3 || error.code === 'interrupted';
 }
 
 function describeAir({ bytes, isMeasured }: Air, sizeBytes: number): string {
@@ -107,7 +127,7 @@ async function measureAir(db: Db, rows: BloatRow[]): Promise<Map<number, Air>> {
       if (row !== undefined) air.set(oid, { bytes: row.bytes, isMeasured: true });
     } catch (error) {
       // It is locked, too large for the time, gone, or not for this role: the estimate has to do.
-      if (!(error instanceof DbopsError) || error.exitCode === 3 || error.code === 'interrupted') throw error;
+      if (endsRun(error)) throw error;
     }
   }
   return air;

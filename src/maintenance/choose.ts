@@ -80,12 +80,18 @@ function isCatalog({ schema }: VacuumNeedRow): boolean {
   return schema === 'pg_catalog' || schema === 'information_schema';
 }
 
+/** ANALYZE passes over the table it writes to without a word: analyze_rel() of src/backend/commands/analyze.c. */
+function isAnalyzable({ schema, table }: VacuumNeedRow): boolean {
+  return schema !== 'pg_catalog' || table !== 'pg_statistic';
+}
+
 /** What is counted of catalogs begins anew with each database. */
 function isUncounted(row: VacuumNeedRow): boolean {
   return row.isLost && !isCatalog(row);
 }
 
-function isInScope(row: VacuumNeedRow, { oids, schemas, all }: Scope): boolean {
+/** Whether a table is among those that are named. Pure. */
+export function isInScope(row: VacuumNeedRow, { oids, schemas, all }: Scope): boolean {
   return all || oids?.has(row.oid) === true || schemas?.has(row.schema) === true;
 }
 
@@ -126,7 +132,7 @@ function needOf(row: VacuumNeedRow, verb: Verb): Chosen {
 function asNamed(row: VacuumNeedRow, needed: Chosen, verb: Verb): Chosen {
   const vacuum = verb !== 'analyze' && row.kind !== 'p';
   // A partitioned table holds no rows: its leaves are vacuumed, and it is only analyzed.
-  const analyze = verb === 'analyze' || analyzeNeeds(row).length > 0;
+  const analyze = isAnalyzable(row) && (verb === 'analyze' || analyzeNeeds(row).length > 0);
   return { ...needed, vacuum, analyze, reasons: ['it was asked for', ...needed.reasons] };
 }
 
@@ -136,7 +142,26 @@ interface Need {
   urgency: number;
 }
 
+/** A figure of a table, and from where on something is due. */
+interface Line {
+  count: number | null;
+  trigger: number | null;
+  what: string;
+}
+
 const freezeUrgency = 1e9;
+
+/** From where on a table is frozen here. Pure. */
+export function freezeLines(row: VacuumNeedRow): Line[] {
+  return [
+    { count: row.xidAge, trigger: freezeShare * row.freezeMaxAge, what: 'transactions since its oldest' },
+    {
+      count: row.multixactAge,
+      trigger: freezeShare * row.multixactFreezeMaxAge,
+      what: 'multixacts since its oldest',
+    },
+  ];
+}
 
 function freezeNeeds(row: VacuumNeedRow): Need[] {
   const need = (age: number | null, limit: number, what: string): Need[] =>
@@ -154,27 +179,36 @@ function freezeNeeds(row: VacuumNeedRow): Need[] {
   ];
 }
 
-function deadNeeds(row: VacuumNeedRow): Need[] {
+/** Beyond which VACUUM is due. Pure. */
+export function deadLines(row: VacuumNeedRow): Line[] {
   return [
-    ...beyond(row.deadRows, row.vacuumTrigger, 'dead rows'),
-    ...beyond(row.toastDeadRows, row.toastVacuumTrigger, 'dead rows of its TOAST table'),
-    ...beyond(row.insertsSinceVacuum, row.insertTrigger, 'rows inserted since it was vacuumed'),
+    { count: row.deadRows, trigger: row.vacuumTrigger, what: 'dead rows' },
+    { count: row.toastDeadRows, trigger: row.toastVacuumTrigger, what: 'dead rows of its TOAST table' },
+    {
+      count: row.insertsSinceVacuum,
+      trigger: row.insertTrigger,
+      what: 'rows inserted since it was vacuumed',
+    },
   ];
 }
 
-function analyzeNeeds(row: VacuumNeedRow): Need[] {
+function deadNeeds(row: VacuumNeedRow): Need[] {
+  return deadLines(row).flatMap(beyond);
+}
+
+/** Beyond which ANALYZE is due. Pure. */
+export function changedLines(row: VacuumNeedRow): Line[] {
   const isTree = row.kind === 'p';
   // One that was never analyzed has no rows to compare with: it is analyzed for what it lacks.
-  const changed =
-    isTree && !row.isEstimated
-      ? []
-      : beyond(
-          row.modifiedSinceAnalyze,
-          row.analyzeTrigger,
-          isTree
-            ? 'rows of partitions that changed since it was analyzed'
-            : 'rows changed since it was analyzed',
-        );
+  if ((isTree && !row.isEstimated) || !isAnalyzable(row)) return [];
+  const what = isTree
+    ? 'rows of partitions that changed since it was analyzed'
+    : 'rows changed since it was analyzed';
+  return [{ count: row.modifiedSinceAnalyze, trigger: row.analyzeTrigger, what }];
+}
+
+function analyzeNeeds(row: VacuumNeedRow): Need[] {
+  const changed = changedLines(row).flatMap(beyond);
   if (changed.length > 0) return changed;
   if (isUncounted(row))
     return [{ reason: 'what was counted of it is lost, and is counted anew', urgency: 1 }];
@@ -188,7 +222,7 @@ function analyzeNeeds(row: VacuumNeedRow): Need[] {
     : [];
 }
 
-function beyond(count: number | null, trigger: number | null, what: string): Need[] {
+function beyond({ count, trigger, what }: Line): Need[] {
   if (count === null || trigger === null || count <= trigger) return [];
   return [
     {

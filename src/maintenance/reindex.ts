@@ -1,7 +1,7 @@
 import { DbopsError } from '../errors.ts';
 import { humanBytes } from '../output/human.ts';
 import type { JobContext } from '../partition/context.ts';
-import { listLeftovers, listRebuilds } from '../sql/maintenance-indexes.ts';
+import { countIndexes, listLeftovers, listRebuilds } from '../sql/maintenance-indexes.ts';
 import { displayName } from '../sql/quote.ts';
 import { planBloated } from './bloated.ts';
 import { findFreeBytes } from './disk.ts';
@@ -31,7 +31,11 @@ export async function planReindex(
       throw new DbopsError('usage', '--bloated goes neither with --table nor with --index');
     return joinPlans([leftovers, await planBloated({ db, settings })]);
   }
-  if (tables.length + indexes.length === 0) return leftovers;
+  if (tables.length + indexes.length === 0) {
+    if (leftovers.tasks.length + leftovers.leftOut.length > 0) return leftovers;
+    const what = 'indexes, none of them the leftover of a rebuild,';
+    return { ...leftovers, looked: [{ what, count: await countIndexes(db), nearest: null }] };
+  }
   const ofTables = tables.length === 0 ? [] : await findNamed(db, tables);
   const ofIndexes = indexes.length === 0 ? [] : await findNamed(db, indexes, indexKinds);
   const rows = await listRebuilds(db, {

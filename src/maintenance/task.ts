@@ -1,5 +1,6 @@
 import type { Change } from '../plan/step.ts';
 import type { RelationName } from '../sql/quote.ts';
+import type { Looked } from './looked.ts';
 
 /** One statement of maintenance, with why it was chosen. */
 export interface Task {
@@ -29,6 +30,8 @@ export interface MaintenancePlan {
   tasks: Task[];
   leftOut: LeftOut[];
   warnings: string[];
+  /** Where there is nothing to do: that it was looked for. */
+  looked?: Looked[];
 }
 
 /** What a table or an index was like at one moment; null is what it does not have. */
@@ -57,5 +60,6 @@ export function joinPlans(plans: MaintenancePlan[]): MaintenancePlan {
     tasks: plans.flatMap(({ tasks }) => tasks),
     leftOut: plans.flatMap(({ leftOut }) => leftOut),
     warnings: plans.flatMap(({ warnings }) => warnings),
+    looked: plans.flatMap(({ looked = [] }) => looked),
   };
 }

@@ -1,14 +1,25 @@
 import { matches } from '../config/pattern.ts';
 import type { JobContext } from '../partition/context.ts';
+import type { Db } from '../pg/connection.ts';
 import type { Change } from '../plan/step.ts';
 import { analyzeSql, vacuumSql } from '../sql/maintenance.ts';
 import type { LockNeed } from '../sql/locks.ts';
 import { listReads } from '../sql/maintenance-reads.ts';
 import { displayName, relation, type RelationName } from '../sql/quote.ts';
 import { listVacuumNeed } from '../sql/vacuum-need.ts';
-import { chooseTables, freezeShare, isNamed, nameOf, type Chosen, type Verb } from './choose.ts';
+import {
+  chooseTables,
+  freezeShare,
+  isInScope,
+  isNamed,
+  nameOf,
+  type Chosen,
+  type Scope,
+  type Verb,
+} from './choose.ts';
 import { describeLost, findUncounted } from './counting.ts';
 import { holderWarnings } from './holders.ts';
+import { lookAtTables, type Looked } from './looked.ts';
 import { readScope, type WrittenScope } from './scope.ts';
 import type { MaintenancePlan, Task } from './task.ts';
 
@@ -26,6 +37,8 @@ export async function planVacuum(
   const { chosen, leftOut, lost } = chooseTables(rows, scope, verb, isSkipped);
   const unknown = isNamed(scope) ? [] : [...(await findUncounted(db)), ...describeLost(lost)];
   const warnings = verb === 'analyze' ? [] : await holderWarnings(context);
+  const isNothing = chosen.length + leftOut.length + unknown.length === 0;
+  const looked = isNothing ? [await lookAtAll(db, scope, verb)] : [];
   const trees = chosen.filter(({ row }) => row.kind === 'p').map(({ row }) => row.oid);
   const reads = await listReads(db, trees);
   return {
@@ -35,7 +48,14 @@ export async function planVacuum(
     }),
     leftOut: [...unknown, ...leftOut],
     warnings,
+    looked,
   };
+}
+
+/** All tables are read only where there is nothing else to tell of. */
+async function lookAtAll(db: Db, scope: Scope, verb: Verb): Promise<Looked> {
+  const rows = await listVacuumNeed(db, null);
+  return lookAtTables(isNamed(scope) ? rows.filter((row) => isInScope(row, scope)) : rows, verb);
 }
 
 function taskOf(

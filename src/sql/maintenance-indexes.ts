@@ -48,6 +48,15 @@ export async function listLeftovers(db: Db): Promise<LeftoverRow[]> {
   });
 }
 
+/** How many indexes this database has, those of catalogs too. Privilege: none. Locks: none. */
+export async function countIndexes(db: Db): Promise<number> {
+  const [row] = await db.query<{ count: number }>({
+    text: `/* dbops:maintenance-indexes.count */
+      select pg_catalog.count(*)::float8 as count from pg_catalog.pg_class as c where c.relkind = 'i'`,
+  });
+  return row?.count ?? 0;
+}
+
 /**
  * Indexes that a rebuild can work on: these, and those of these tables; the smallest first. An invalid one becomes valid by
  * it; what another rebuild left behind is left out. Privilege: none. Locks: none.

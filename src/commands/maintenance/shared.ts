@@ -3,6 +3,7 @@ import { DbopsError } from '../../errors.ts';
 import { humanBytes, humanCount, humanSeconds } from '../../output/human.ts';
 import { paint } from '../../output/style.ts';
 import { renderTable } from '../../output/table.ts';
+import { describeLooked } from '../../maintenance/looked.ts';
 import { exitCodeOf, runMaintenance } from '../../maintenance/run.ts';
 import type { LeftOut, MaintenancePlan, Task, TaskResult } from '../../maintenance/task.ts';
 import { checkUntil, openWindow } from '../../maintenance/window.ts';
@@ -86,7 +87,7 @@ export async function maintain(
   const window = await openWindow(job, until);
   const { plan, results } = await runMaintenance(job, { jobs, window }, () => makePlan(job));
   return {
-    data: { tasks: results, leftOut: plan.leftOut, warnings: plan.warnings },
+    data: { tasks: results, leftOut: plan.leftOut, looked: plan.looked ?? [], warnings: plan.warnings },
     text: results.length === 0 ? nothingToDo(plan) : renderResults(results),
     warnings: leftOutWarnings(plan),
     exitCode: exitCodeOf(results, plan.leftOut),
@@ -94,9 +95,9 @@ export async function maintain(
 }
 
 function shownPlan(plan: MaintenancePlan): Result {
-  const { tasks, leftOut, warnings } = plan;
+  const { tasks, leftOut, looked = [], warnings } = plan;
   return {
-    data: { tasks: tasks.map(toShown), leftOut },
+    data: { tasks: tasks.map(toShown), leftOut, looked },
     text: tasks.length + leftOut.length === 0 ? nothingToDo(plan) : renderPlan(tasks, leftOut),
     warnings,
   };
@@ -106,8 +107,10 @@ function toShown({ verb, target, why, change }: Task) {
   return { verb, object: displayName(target), why, sql: change.steps.map(({ sql }) => sql) };
 }
 
-function nothingToDo({ leftOut }: MaintenancePlan): string {
-  return leftOut.length === 0 ? 'nothing needs it' : 'nothing is done';
+/** That nothing needs it is believed sooner with what was looked at. */
+function nothingToDo({ leftOut, looked = [] }: Pick<MaintenancePlan, 'leftOut' | 'looked'>): string {
+  if (leftOut.length > 0) return 'nothing is done';
+  return ['nothing needs it', ...looked.map(describeLooked)].join('\n');
 }
 
 /** What needs it and is not done must not look done. */
