@@ -1,16 +1,33 @@
 import type { JobContext } from '../partition/context.ts';
 import { humanCount, humanSeconds } from '../output/human.ts';
-import { listHolders, type HolderRow } from '../sql/maintenance.ts';
-import { visible } from '../sql/quote.ts';
+import { countHiddenHolders, listHolders, type HolderRow } from '../sql/maintenance.ts';
+import { ident, visible } from '../sql/quote.ts';
 
 /** What is younger or nearer than that is the life of a busy server. */
 const noticedSeconds = 60;
 const noticedTransactions = 10_000;
 
-/** Who keeps dead rows from being removed, as a warning: VACUUM cannot help while it is there. */
+/** Who keeps dead rows from being removed, as warnings: VACUUM cannot help while it is there, seen or not. */
 export async function holderWarnings({ db }: Pick<JobContext, 'db'>): Promise<string[]> {
   const [oldest] = await listHolders(db);
-  return oldest === undefined || !isNoticed(oldest) ? [] : [describeHolder(oldest)];
+  const seen = oldest === undefined || !isNoticed(oldest) ? [] : [describeHolder(oldest)];
+  return [...seen, ...hiddenHolders(await countHiddenHolders(db), db.server.user)];
+}
+
+/** Pure. */
+function hiddenHolders(
+  { sessions, standbys }: { sessions: number; standbys: number },
+  user: string,
+): string[] {
+  const hidden = [
+    sessions === 0 ? undefined : `${String(sessions)} ${sessions === 1 ? 'session' : 'sessions'}`,
+    standbys === 0 ? undefined : `${String(standbys)} ${standbys === 1 ? 'standby' : 'standbys'}`,
+  ].filter((what) => what !== undefined);
+  if (hidden.length === 0) return [];
+  return [
+    `whether ${hidden.join(' or ')} of other roles keep dead rows from being removed is unknown to role "${user}": ` +
+      `grant pg_read_all_stats to ${ident(user)};`,
+  ];
 }
 
 function isNoticed({ age, seconds }: HolderRow): boolean {

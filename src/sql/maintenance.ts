@@ -111,6 +111,21 @@ export async function listHolders(db: Db): Promise<HolderRow[]> {
   });
 }
 
+/**
+ * How many sessions of this database, and how many standbys, hide from this role what they hold back. Privilege: none;
+ * with pg_read_all_stats none hides anything. PostgreSQL 14 and later. Locks: none.
+ */
+export async function countHiddenHolders(db: Db): Promise<{ sessions: number; standbys: number }> {
+  const [row] = await db.query<{ sessions: number; standbys: number }>({
+    text: `/* dbops:maintenance.hidden-holders */
+      select (select pg_catalog.count(*)::float8 from pg_catalog.pg_stat_activity as a
+               where a.datname = pg_catalog.current_database() and a.backend_type is null) as sessions,
+             (select pg_catalog.count(*)::float8 from pg_catalog.pg_stat_replication as r
+               where r.state is null) as standbys`,
+  });
+  return row ?? { sessions: 0, standbys: 0 };
+}
+
 /** How far a VACUUM has come. */
 export interface VacuumProgressRow {
   pid: number;
