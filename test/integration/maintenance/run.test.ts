@@ -73,16 +73,23 @@ it('does all that is due, settings first and views last, and has nothing to do t
   expect(left).toEqual([]);
 });
 
-it('is refused on a standby', async () => {
+it('is refused on a standby, whatever the verb, with the word that helps', async () => {
   const primary = await startPrivateServer();
   const standby = await startStandby(primary);
   try {
     const workspace = createWorkspace({ url: standby.url }, '');
-    const { code, stderr } = await workspace.run(['maintenance', 'run']);
-    expect(stderr).toContain('standby');
-    expect(code).toBe(4);
-    const plan = await workspace.run(['maintenance', 'vacuum', '--plan']);
-    expect(plan).toMatchObject({ code: 4, stdout: '', stderr: expect.stringContaining('standby') as string });
+    const commands = [
+      ...['vacuum', 'analyze', 'reindex', 'refresh', 'autovacuum', 'run'].map((verb) => [verb]),
+      // A plan would find nothing to do.
+      ['vacuum', '--plan'],
+      ['run', '--dry-run'],
+    ];
+    const refused = await Promise.all(commands.map((words) => workspace.run(['maintenance', ...words])));
+    for (const { code, stdout, stderr } of refused) {
+      expect({ code, stdout }).toEqual({ code: 4, stdout: '' });
+      expect(stderr).toContain('is on a standby, w');
+      expect(stderr).toContain('Connect to the primary.');
+    }
   } finally {
     await standby.stop();
     await primary.stop();
