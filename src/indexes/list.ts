@@ -1,5 +1,6 @@
 import { writeTable } from '../config/table-name.ts';
 import { humanBytes } from '../output/human.ts';
+import { shellWord } from '../output/shell-word.ts';
 import type { Db } from '../pg/connection.ts';
 import { getHealthFacts } from '../sql/health-facts.ts';
 import {
@@ -219,10 +220,6 @@ export function createCommand({ schema, table, columns }: MissingRow): string {
     .map((name) => (/^\w+$/.test(name) ? name : `"${name.replaceAll('"', '""')}"`))
     .join(',');
   return `dbops index create --table ${shellWord(writeTable({ schema, name: table }))} --columns ${shellWord(list)}`;
-}
-
-function shellWord(text: string): string {
-  return /^[\w.,]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
 }
 
 function byOid<Row extends { oid: number }>(rows: Row[]): Map<number, Row> {

@@ -1,4 +1,5 @@
 import { humanBytes } from '../../output/human.ts';
+import { shellWord } from '../../output/shell-word.ts';
 import type { CandidateRow } from '../../sql/adoption.ts';
 import { displayName, visible } from '../../sql/quote.ts';
 import type { LeftOut, Proposal, ProposedEntry } from './propose.ts';
@@ -67,16 +68,10 @@ function renderCandidates(list: CandidateRow[]): string {
         : `${String(item.inserted)} rows inserted, ${String(item.changed)} changed`;
     return [
       `#   ${displayName(item)}: ${humanBytes(item.sizeBytes)}, ${use}`,
-      `#     dbops partition convert ${shellWord(`${item.schema}.${item.name}`)} --key ${shellWord(column.name)} --interval ${interval} --check`,
+      `#     dbops partition convert ${shellWord(visible(`${item.schema}.${item.name}`))} --key ${shellWord(visible(column.name))} --interval ${interval} --check`,
     ];
   });
   return `# Large tables that are hardly ever changed, worth partitioning. --check changes nothing:\n${lines.join('\n')}\n`;
-}
-
-/** Comments are one line each, whatever a name holds. */
-function shellWord(text: string): string {
-  const shown = visible(text);
-  return /^[\w.-]+$/.test(shown) ? shown : `'${shown.replaceAll("'", `'\\''`)}'`;
 }
 
 /**

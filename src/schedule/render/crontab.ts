@@ -1,5 +1,6 @@
 import type { ScheduledJob } from '../../config/schedule.ts';
 import { DbopsError } from '../../errors.ts';
+import { shellWord } from '../../output/shell-word.ts';
 import { describeWork, runWords, type HostFacts } from '../host.ts';
 import { convertZone } from './convert-zone.ts';
 
@@ -67,10 +68,6 @@ function command(job: ScheduledJob, { node, entry, path, cwd, config }: HostFact
       hint: `cron takes ${String(longestCommand)} characters in one line; a shorter PATH helps.`,
     });
   return line;
-}
-
-function shellWord(text: string): string {
-  return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
 }
 
 /** A crontab in parts: what others wrote, and our block where there is one. */
