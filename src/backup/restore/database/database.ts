@@ -5,12 +5,12 @@ import { ident, visible } from '../../../sql/quote.ts';
 import { listDatabases, showRun } from '../../../sql/restore-database.ts';
 import { analyzeAndCheck, collationWarnings, type CheckResult } from './check.ts';
 import type { RestoreContext } from './context.ts';
-import { readDatabaseStatements, withoutTablespace, type DatabaseStatements, type Dump } from './dump.ts';
+import { readDatabaseStatements, withoutTablespace, type DatabaseStatements } from './dump.ts';
 import type { RestoreErrors } from './errors.ts';
 import { loadInParts } from './load.ts';
 import { fetchContext, suffixed, type DatabasePlan } from './plan.ts';
 import { renameDatabase, swapDatabases } from './swap.ts';
-import { fetchForLoad, type DirectRows } from './rows.ts';
+import { fetchForLoad, type DumpInParts } from './rows.ts';
 import { dropAbandoned, dropWorking, markStatement } from './working.ts';
 
 export interface DatabaseResult {
@@ -37,15 +37,15 @@ export async function restoreDatabase(context: RestoreContext, plan: DatabasePla
   const clock = stopwatch();
   return await withWorkDirectory(context.workDirectory, 'restore', async (directory) => {
     const fetching = fetchContext(context, plan.programs);
-    const { dump, rows } = await fetchForLoad(fetching, plan.backup, directory);
+    const parts = await fetchForLoad(fetching, plan.backup, directory);
     const statements = await readDatabaseStatements(
       fetching,
-      dump,
+      parts.dump,
       plan.backup.manifest.logical,
       ident(plan.working.name),
     );
     refuseMissingTablespaces(plan, statements);
-    const count = rows.length;
+    const count = parts.rows.length;
     const later = count === 0 ? '' : `; the rows of ${String(count)} large tables come from the store`;
     log.info(
       { event: 'restore_fetched', backup: plan.backup.id, seconds: clock.lap('fetch') },
@@ -56,7 +56,7 @@ export async function restoreDatabase(context: RestoreContext, plan: DatabasePla
     await makeRoles(context, plan);
     try {
       await makeDatabase(context, plan, statements);
-      return await fill(context, plan, { dump, rows, directory, statements, clock });
+      return await fill(context, plan, { parts, statements, clock });
     } catch (error) {
       const isLeft = context.signal.aborted || isConnectionLoss(error) || isKept(error);
       if (!isLeft) await dropWorking(context.db, log, plan.working.name);
@@ -118,10 +118,7 @@ async function makeDatabase(
 }
 
 interface Filling {
-  dump: Dump;
-  rows: DirectRows[];
-  /** Where the dump is. */
-  directory: string;
+  parts: DumpInParts;
   statements: DatabaseStatements;
   clock: ReturnType<typeof stopwatch>;
 }
@@ -179,7 +176,7 @@ async function load(context: RestoreContext, plan: DatabasePlan, own: Filling): 
   const errors = await loadInParts(
     context,
     fetchContext(context, programs),
-    { ...own, backup },
+    { ...own.parts, backup },
     { database: working.name, programs, maintenanceMemoryBytes: server.maintenanceMemoryBytes },
     lacksTablespace ? ['--no-tablespaces'] : [],
   );

@@ -6,10 +6,10 @@ import { inParallel } from '../../../process/parallel.ts';
 import { startPipeline, type Program } from '../../../process/pipeline.ts';
 import { connectionString, sessionOptions } from './connection.ts';
 import type { RestoreContext } from './context.ts';
-import { listEntries, type Dump, type DumpBackup, type DumpContext } from './dump.ts';
+import type { Dump, DumpBackup, DumpContext } from './dump.ts';
 import { RestoreErrors } from './errors.ts';
 import type { RestorePrograms } from './programs.ts';
-import { copyRows, type DirectRows } from './rows.ts';
+import { copyRows, type DumpInParts } from './rows.ts';
 
 /** Where a dump is loaded, and with what. */
 export interface LoadTarget {
@@ -56,7 +56,7 @@ export async function loadScript(
 export async function loadInParts(
   context: RestoreContext,
   fetching: DumpContext,
-  from: { backup: DumpBackup; dump: Dump; rows: DirectRows[]; directory: string },
+  from: DumpInParts & { backup: DumpBackup },
   target: LoadTarget,
   more: string[],
 ): Promise<RestoreErrors> {
@@ -70,11 +70,9 @@ export async function loadInParts(
     if (refused !== undefined) errors.add(refused, item.copy);
   });
   const list = join(directory, 'rest.list');
-  const direct = new Set(rows.map((item) => item.dumpId));
-  const entries = (await listEntries(fetching, dump)).filter((entry) => !direct.has(entry.dumpId));
-  await writeFile(list, entries.map((entry) => `${entry.line}\n`).join(''));
-  const rest = [...more, '--section=data', '--section=post-data', '-L', list];
-  errors.addAll(await loadDump(context, dump, target, rest));
+  await writeFile(list, from.rest.map((entry) => `${entry.line}\n`).join(''));
+  const options = [...more, '--section=data', '--section=post-data', '-L', list];
+  errors.addAll(await loadDump(context, dump, target, options));
   return errors;
 }
 

@@ -7,7 +7,7 @@ import { withStored, type FetchContext } from '../../fetch.ts';
 import { parseToc } from '../../toc.ts';
 import { connectionString } from './connection.ts';
 import { fetchDump, runRestoreTool, tocName, type Dump, type DumpBackup, type DumpContext } from './dump.ts';
-import { entriesIn, unquoted, written } from './script.ts';
+import { entriesIn, unquoted, written, type DumpEntry } from './script.ts';
 
 /** The rows of one table that go from the store to COPY, and never lie on the disk decompressed. */
 export interface DirectRows {
@@ -22,6 +22,16 @@ export interface DirectRows {
   copy: string;
 }
 
+/** A dump on disk, but for the rows of large tables. */
+export interface DumpInParts {
+  dump: Dump;
+  /** Where it is. */
+  directory: string;
+  rows: DirectRows[];
+  /** What is in it beside these rows; empty where there are none. */
+  rest: DumpEntry[];
+}
+
 /** A program is started for each of these; smaller ones pg_restore reads from the disk sooner. In bytes as stored. */
 const directFromBytes = 256 * 1024;
 
@@ -33,13 +43,13 @@ export async function fetchForLoad(
   context: DumpContext,
   backup: DumpBackup,
   directory: string,
-): Promise<{ dump: Dump; rows: DirectRows[] }> {
+): Promise<DumpInParts> {
   const dump = await fetchDump(context, backup, directory, (name) => name === tocName);
-  if (dump.format !== 'directory') return { dump, rows: [] };
-  const rows = await directRowsOf(context, backup, dump, directory);
+  if (dump.format !== 'directory') return { dump, directory, rows: [], rest: [] };
+  const { rows, rest } = await directRowsOf(context, backup, dump, directory);
   const direct = new Set(rows.map((item) => item.file));
   await fetchDump(context, backup, directory, (name) => name !== tocName && !direct.has(name));
-  return { dump, rows };
+  return { dump, directory, rows, rest };
 }
 
 /** Files of rows that are worth a program of their own, the largest first: what is begun last decides when all are done. */
@@ -55,9 +65,9 @@ async function directRowsOf(
   backup: DumpBackup,
   dump: Dump,
   directory: string,
-): Promise<DirectRows[]> {
+): Promise<Pick<DumpInParts, 'rows' | 'rest'>> {
   const large = largeFilesOf(backup);
-  if (large.length === 0) return [];
+  if (large.length === 0) return { rows: [], rest: [] };
   const list = await runRestoreTool(context, ['-l', dump.path]);
   const { tables, tableData } = parseToc(list);
   // A table that comes with an extension is there already, with rows of its own.
@@ -70,13 +80,15 @@ async function directRowsOf(
   await writeFile(wanted, chosen.map((item) => `${entries.get(item.dumpId)?.line ?? ''}\n`).join(''));
   const script = await runRestoreTool(context, ['-a', '-v', '-L', wanted, '-f', '-', dump.path]);
   const copies = copiesIn(script);
-  return chosen.flatMap((item) => {
+  const rows = chosen.flatMap((item) => {
     const found = copies.get(item.dumpId);
     const rest = entries.get(item.dumpId)?.rest ?? '';
     // Rows of a partition may be written to be sorted in by its parent: TRUNCATE would take those of others.
     const isOwn = found !== undefined && rest.startsWith(`TABLE DATA ${plainName(found.table)} `);
     return isOwn ? [{ ...item, ...found }] : [];
   });
+  const direct = new Set(rows.map((item) => item.dumpId));
+  return { rows, rest: [...entries.values()].filter((entry) => !direct.has(entry.dumpId)) };
 }
 
 /** What stands before the rows in a script that `pg_restore -a -v` wrote, by dump id. */
