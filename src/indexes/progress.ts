@@ -1,11 +1,9 @@
-import { setInterval } from 'node:timers';
 import { humanBytes, humanSeconds } from '../output/human.ts';
+import { repeat } from '../output/repeat.ts';
 import type { JobContext } from '../partition/context.ts';
 import type { Db } from '../pg/connection.ts';
 import { findBuildProgress, type BuildProgressRow } from '../sql/index-tables.ts';
 import { visible } from '../sql/quote.ts';
-
-const defaultEveryMs = 10_000;
 
 /**
  * Logs every ten seconds how far the index is that this session builds, and whom it waits for, in a session that is opened
@@ -13,25 +11,17 @@ const defaultEveryMs = 10_000;
  */
 export function watchBuild(
   { db, log }: Pick<JobContext, 'db' | 'log'>,
-  everyMs = defaultEveryMs,
+  everyMs?: number,
 ): { end: () => Promise<void> } {
   let watcher: Db | undefined;
-  let asking: Promise<void> = Promise.resolve();
-  const timer = setInterval(() => {
-    asking = asking
-      .then(async () => {
-        watcher ??= await db.openAnother();
-        const row = await findBuildProgress(watcher, db.server.pid);
-        if (row !== undefined) log.info({ event: 'index_progress', ...row }, describeBuild(row));
-      })
-      // How far it is matters less than that it goes on.
-      .catch(() => undefined);
+  const telling = repeat(async () => {
+    watcher ??= await db.openAnother();
+    const row = await findBuildProgress(watcher, db.server.pid);
+    if (row !== undefined) log.info({ event: 'index_progress', ...row }, describeBuild(row));
   }, everyMs);
-  timer.unref();
   return {
     end: async () => {
-      clearInterval(timer);
-      await asking;
+      await telling.end();
       await watcher?.close();
     },
   };

@@ -1,11 +1,10 @@
-import { setInterval } from 'node:timers';
 import { humanBytes } from '../output/human.ts';
+import { repeat } from '../output/repeat.ts';
 import type { JobContext } from '../partition/context.ts';
 import type { Db } from '../pg/connection.ts';
 import { listVacuumProgress, type VacuumProgressRow } from '../sql/maintenance.ts';
 import { visible } from '../sql/quote.ts';
 
-const defaultEveryMs = 10_000;
 /** block_size is 8 kB nearly everywhere, and a progress line need not be exact. */
 const blockBytes = 8192;
 
@@ -13,28 +12,15 @@ const blockBytes = 8192;
 export function watchProgress(
   { db, log }: Pick<JobContext, 'db' | 'log'>,
   sessions: readonly Db[],
-  everyMs = defaultEveryMs,
+  everyMs?: number,
 ): { end: () => Promise<void> } {
-  let asking: Promise<void> = Promise.resolve();
-  const timer = setInterval(() => {
-    asking = asking
-      .then(async () => {
-        const rows = await listVacuumProgress(
-          db,
-          sessions.map(({ server }) => server.pid),
-        );
-        for (const row of rows) log.info({ event: 'vacuum_progress', ...row }, describeProgress(row));
-      })
-      // How far it is matters less than that it goes on.
-      .catch(() => undefined);
+  return repeat(async () => {
+    const rows = await listVacuumProgress(
+      db,
+      sessions.map(({ server }) => server.pid),
+    );
+    for (const row of rows) log.info({ event: 'vacuum_progress', ...row }, describeProgress(row));
   }, everyMs);
-  timer.unref();
-  return {
-    end: async () => {
-      clearInterval(timer);
-      await asking;
-    },
-  };
 }
 
 /** Pure. */
